@@ -1,0 +1,238 @@
+import type { Command } from 'commander';
+import { InputError, type Problem } from '../core/problem.js';
+import { parseEngineArgs } from '../scenario/dynamo/engine-args.js';
+import { REPLAY_ROUTER, parseRouterConfig } from '../scenario/dynamo/router-config.js';
+import type { RouterSpec } from '../scenario/scenario.js';
+import type { ReplayDeployment } from '../sim/replay-config.js';
+import type { DriverMode } from '../workload/driver.js';
+
+/** Raw values of the flags, as commander gives them. */
+export type ReplayFlags = Readonly<Record<string, string | undefined>>;
+
+/** Flags of `python -m dynamo.replay` 1.4 that are read: [flag, help]. */
+const FLAGS: readonly (readonly [string, string])[] = [
+  ['--extra-engine-args <json>', 'engine arguments of aggregated workers'],
+  ['--prefill-engine-args <json>', 'engine arguments of prefill workers (with --decode-engine-args)'],
+  ['--decode-engine-args <json>', 'engine arguments of decode workers (with --prefill-engine-args)'],
+  ['--num-workers <n>', 'aggregated workers (default 1)'],
+  ['--num-prefill-workers <n>', 'prefill workers (default 1)'],
+  ['--num-decode-workers <n>', 'decode workers (default 1)'],
+  ['--router-mode <mode>', 'round_robin or kv_router (default round_robin)'],
+  ['--router-config <json>', 'KV router settings'],
+  ['--trace-format <format>', 'mooncake (the default and the only one supported yet)'],
+  ['--trace-block-size <tokens>', 'tokens per hash id (default 512)'],
+  ['--arrival-speedup-ratio <ratio>', 'divides arrival times (default 1)'],
+  ['--replay-concurrency <n>', 'closed loop with this many sessions in flight; timestamps are ignored'],
+  ['--replay-mode <mode>', 'offline'],
+  ['--input-tokens <n>', 'synthetic load: prompt tokens'],
+  ['--output-tokens <n>', 'synthetic load: output tokens'],
+  ['--request-count <n>', 'synthetic load: requests'],
+  ['--request-rate <rate>', 'synthetic load: Poisson arrivals, requests/s'],
+  ['--arrival-interval-ms <ms>', 'synthetic load: constant gap'],
+  ['--arrival-seed <seed>', 'synthetic load: seed (default 42)'],
+  ['--shared-prefix-ratio <ratio>', 'synthetic load: shared share of the prompt blocks (default 0)'],
+  ['--num-prefix-groups <n>', 'synthetic load: groups of shared prefixes (default 0)'],
+  ['--max-sim-time-seconds <s>', 'stops at this virtual time'],
+  ['--sla-ttft-ms <ms>', 'goodput bound on TTFT'],
+  ['--sla-itl-ms <ms>', 'goodput bound on the mean token gap'],
+  ['--sla-e2e-ms <ms>', 'goodput bound on end-to-end latency'],
+];
+
+/** Flags of the reference whose feature is not built: refused by name. */
+const REFUSED: Readonly<Record<string, string>> = {
+  '--router-policy-config': 'router policy classes',
+  '--model-name': 'router policy classes',
+  '--trace-shared-prefix-ratio': 'Applied Compute traces',
+  '--trace-num-prefix-groups': 'Applied Compute traces',
+  '--turns-per-session': 'synthetic multi-turn sessions',
+  '--inter-turn-delay-ms': 'synthetic multi-turn sessions',
+  '--planner-config': 'the planner',
+  '--benchmark-granularity': 'the planner',
+  ...Object.fromEntries(
+    ['backend', 'system', 'backend-version', 'model-path', 'tp-size', 'moe-tp-size', 'moe-ep-size', 'attention-dp-size', 'gemm-dtype', 'moe-dtype', 'fmha-dtype', 'kv-cache-dtype', 'comm-dtype', 'nextn', 'nextn-accept-rates'].map(
+      (name) => [`--aic-${name}`, 'the prefill-load estimator'],
+    ),
+  ),
+};
+
+/** Declares the flags on a command. */
+export function addReplayFlags(command: Command): Command {
+  for (const [flag, help] of FLAGS) command.option(flag, help);
+  for (const flag of Object.keys(REFUSED)) command.addOption(command.createOption(`${flag} <value>`).hideHelp());
+  return command;
+}
+
+/** A synthetic load of equal requests. */
+export interface SyntheticReplay {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly count: number;
+  readonly load: { readonly kind: 'concurrency'; readonly concurrency: number } | { readonly kind: 'rate'; readonly requestsPerSecond: number; readonly arrivals: 'poisson' | 'constant' };
+  readonly seed: number;
+  readonly sharedPrefix: { readonly ratio: number; readonly groups: number } | null;
+}
+
+export interface ReplayPlan {
+  readonly source: { readonly kind: 'trace'; readonly path: string; readonly blockTokens: number } | { readonly kind: 'synthetic'; readonly load: SyntheticReplay };
+  readonly deployment: ReplayDeployment;
+  readonly sla: { readonly slaTtftMs: number | null; readonly slaItlMs: number | null; readonly slaE2eMs: number | null };
+  readonly warnings: readonly Problem[];
+}
+
+/** Turns flags into a plan. Throws `InputError` naming the flag. Source: spec interop section 4. */
+export function planReplay(traces: readonly string[], flags: ReplayFlags): ReplayPlan {
+  const read = new FlagReader(flags);
+  for (const [flag, feature] of Object.entries(REFUSED)) {
+    if (read.text(flag) !== undefined) throw flagError(flag, 'E-UNSUPPORTED', `${feature}: not supported yet`, 'leave it out');
+  }
+  const format = read.text('--trace-format') ?? 'mooncake';
+  if (format !== 'mooncake') throw flagError('--trace-format', 'E-UNSUPPORTED', `'${format}' is not supported yet`, "use 'mooncake'");
+  const mode = read.text('--replay-mode') ?? 'offline';
+  if (mode !== 'offline') throw flagError('--replay-mode', 'E-UNSUPPORTED', `'${mode}' is not supported`, "use 'offline'");
+  const warnings: Problem[] = [];
+  const source = workloadSource(traces, read);
+  const pools = deploymentPools(read, warnings);
+  const router = routerSpec(read, pools, warnings);
+  const deployment: ReplayDeployment = {
+    fidelity: 'dynosim',
+    pools,
+    router,
+    driver: driverMode(read, source.kind === 'synthetic'),
+    maxTimeMs: maxTime(read, source.kind),
+  };
+  const sla = { slaTtftMs: read.number('--sla-ttft-ms', 0), slaItlMs: read.number('--sla-itl-ms', 0), slaE2eMs: read.number('--sla-e2e-ms', 0) };
+  return { source, deployment, sla, warnings };
+}
+
+function workloadSource(traces: readonly string[], read: FlagReader): ReplayPlan['source'] {
+  const blockTokens = read.integer('--trace-block-size', 1);
+  const synthetic = ['--input-tokens', '--output-tokens', '--request-count', '--request-rate', '--arrival-interval-ms', '--arrival-seed', '--shared-prefix-ratio', '--num-prefix-groups'];
+  if (traces.length > 0) {
+    const given = synthetic.find((flag) => read.text(flag) !== undefined);
+    if (given) throw flagError(given, 'E-CONFLICT', 'is for synthetic loads, and a trace file is given', 'keep one of the two');
+    if (traces.length > 1) throw flagError('TRACE', 'E-CONFLICT', `${traces.length} trace files given; Mooncake traces are one file`, 'pass one');
+    return { kind: 'trace', path: traces[0]!, blockTokens: blockTokens ?? 512 };
+  }
+  const inputTokens = read.integer('--input-tokens', 1);
+  const outputTokens = read.integer('--output-tokens', 1);
+  const count = read.integer('--request-count', 1);
+  if (inputTokens === null || outputTokens === null || count === null) {
+    throw flagError('TRACE', 'E-MISSING', 'no trace file', 'give one, or all of --input-tokens, --output-tokens and --request-count');
+  }
+  if (blockTokens !== null) throw flagError('--trace-block-size', 'E-NO-EFFECT', 'is for trace files; synthetic prompts use the engine block size', 'leave it out');
+  const groups = read.integer('--num-prefix-groups', 0) ?? 0;
+  const ratio = read.number('--shared-prefix-ratio', 0) ?? 0;
+  if (ratio > 1) throw flagError('--shared-prefix-ratio', 'E-RANGE', `${ratio} is above 1`, 'give a share between 0 and 1');
+  const load: SyntheticReplay = {
+    inputTokens,
+    outputTokens,
+    count,
+    load: syntheticLoad(read),
+    seed: read.integer('--arrival-seed', 0) ?? 42,
+    sharedPrefix: groups > 0 && ratio > 0 ? { ratio, groups } : null,
+  };
+  return { kind: 'synthetic', load };
+}
+
+function syntheticLoad(read: FlagReader): SyntheticReplay['load'] {
+  const concurrency = read.integer('--replay-concurrency', 1);
+  const rate = read.positive('--request-rate');
+  const interval = read.positive('--arrival-interval-ms');
+  if ([concurrency, rate, interval].filter((value) => value !== null).length !== 1) {
+    throw flagError('--request-rate', 'E-CONFLICT', 'a synthetic load needs exactly one of --replay-concurrency, --request-rate and --arrival-interval-ms');
+  }
+  if (concurrency !== null) return { kind: 'concurrency', concurrency };
+  if (rate !== null) return { kind: 'rate', requestsPerSecond: rate, arrivals: 'poisson' };
+  return { kind: 'rate', requestsPerSecond: 1000 / interval!, arrivals: 'constant' };
+}
+
+function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeployment['pools'] {
+  const prefill = read.text('--prefill-engine-args');
+  const decode = read.text('--decode-engine-args');
+  const parse = (flag: string, text: string) => {
+    const args = parseEngineArgs(text, flag);
+    warnings.push(...args.warnings);
+    return args;
+  };
+  if (prefill === undefined && decode === undefined) {
+    for (const flag of ['--num-prefill-workers', '--num-decode-workers']) {
+      if (read.text(flag) !== undefined) throw flagError(flag, 'E-NO-EFFECT', 'is for disaggregated runs', 'use --num-workers, or give --prefill-engine-args and --decode-engine-args');
+    }
+    return [{ role: 'agg', workers: read.integer('--num-workers', 1) ?? 1, args: parse('--extra-engine-args', read.text('--extra-engine-args') ?? '{}') }];
+  }
+  if (prefill === undefined) throw flagError('--prefill-engine-args', 'E-MISSING', 'required beside --decode-engine-args');
+  if (decode === undefined) throw flagError('--decode-engine-args', 'E-MISSING', 'required beside --prefill-engine-args');
+  for (const flag of ['--extra-engine-args', '--num-workers']) {
+    if (read.text(flag) !== undefined) throw flagError(flag, 'E-CONFLICT', 'is for aggregated runs', 'leave it out, or drop --prefill-engine-args and --decode-engine-args');
+  }
+  return [
+    { role: 'prefill', workers: read.integer('--num-prefill-workers', 1) ?? 1, args: parse('--prefill-engine-args', prefill) },
+    { role: 'decode', workers: read.integer('--num-decode-workers', 1) ?? 1, args: parse('--decode-engine-args', decode) },
+  ];
+}
+
+function routerSpec(read: FlagReader, pools: ReplayDeployment['pools'], warnings: Problem[]): RouterSpec {
+  const mode = read.text('--router-mode') ?? 'round_robin';
+  const config = read.text('--router-config');
+  const parsed = config === undefined ? null : parseRouterConfig(config, '--router-config');
+  if (mode === 'kv_router') {
+    if (pools.length === 1 && pools[0]!.workers === 1) {
+      throw flagError('--router-mode', 'E-COMBINATION', 'kv_router needs more than one worker', 'raise --num-workers, or use round_robin');
+    }
+    warnings.push(...(parsed?.warnings ?? []));
+    return parsed?.router ?? REPLAY_ROUTER;
+  }
+  if (mode !== 'round_robin') throw flagError('--router-mode', 'E-ENUM', `'${mode}' is not one of round_robin, kv_router`);
+  if (parsed) warnings.push({ code: 'W-IGNORED', path: '--router-config', what: 'is not read by router mode round_robin' });
+  return { ...REPLAY_ROUTER, policy: 'round_robin' };
+}
+
+function driverMode(read: FlagReader, synthetic: boolean): DriverMode {
+  const speedup = read.positive('--arrival-speedup-ratio');
+  const concurrency = read.integer('--replay-concurrency', 1);
+  if (concurrency !== null) return { kind: 'closed', concurrency };
+  if (synthetic && speedup !== null) throw flagError('--arrival-speedup-ratio', 'E-CONFLICT', 'is for trace files', 'change --request-rate');
+  return { kind: 'open', speedup: speedup ?? 1 };
+}
+
+function maxTime(read: FlagReader, source: ReplayPlan['source']['kind']): number | null {
+  const seconds = read.number('--max-sim-time-seconds', 0);
+  if (seconds === null) return null;
+  if (source === 'synthetic') throw flagError('--max-sim-time-seconds', 'E-CONFLICT', 'is for trace files', 'lower --request-count');
+  return seconds * 1000;
+}
+
+/** An error at a flag. */
+function flagError(flag: string, code: string, what: string, hint?: string): InputError {
+  return new InputError({ code, path: flag, what, ...(hint ? { hint } : {}) });
+}
+
+/** Reads flag values as what they should be; null = not given. */
+class FlagReader {
+  constructor(private readonly flags: ReplayFlags) {}
+
+  text(flag: string): string | undefined {
+    return this.flags[flag.slice(2).replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())];
+  }
+
+  integer(flag: string, least: number): number | null {
+    const value = this.number(flag, least);
+    if (value !== null && !Number.isInteger(value)) throw flagError(flag, 'E-TYPE', `'${this.text(flag)}' is not an integer`);
+    return value;
+  }
+
+  positive(flag: string): number | null {
+    const value = this.number(flag, 0);
+    if (value === 0) throw flagError(flag, 'E-RANGE', '0 is not above 0');
+    return value;
+  }
+
+  number(flag: string, least: number): number | null {
+    const text = this.text(flag);
+    if (text === undefined) return null;
+    const value = text.trim() === '' ? NaN : Number(text);
+    if (!Number.isFinite(value)) throw flagError(flag, 'E-TYPE', `'${text}' is not a finite number`);
+    if (value < least) throw flagError(flag, 'E-RANGE', `${text} is below ${least}`);
+    return value;
+  }
+}

@@ -1,0 +1,119 @@
+import type { PassTiming } from '../timing/timing.js';
+import type { BlockTable } from '../workload/workload.js';
+import type { EngineSpec } from '../scenario/scenario.js';
+import type { CacheListener } from '../kv/block-pool.js';
+import type { Semantics } from './semantics.js';
+
+export type EngineRole = 'agg' | 'prefill' | 'decode';
+
+/** What one signal of a pass says about its request. */
+export const SIGNAL = { firstToken: 1, finished: 2, rejected: 3 } as const;
+export type SignalKind = (typeof SIGNAL)[keyof typeof SIGNAL];
+
+/** What a pass shows the outside at its end, in the engine's order. Reused: read before the next `advance`. */
+export interface PassEffects {
+  count: number;
+  readonly requests: number[];
+  readonly kinds: SignalKind[];
+}
+
+/** Hears of facts the moment the engine decides them; times in ms of virtual time. */
+export interface EngineObserver {
+  /** Admission at a pass start with this many prefix tokens taken from the cache. */
+  admitted(request: number, atMs: number, reusedTokens: number): void;
+  preempted(request: number): void;
+  /** A token at the end of a pass that started at `startMs` and took `durationMs`. */
+  token(request: number, atMs: number, startMs: number, durationMs: number): void;
+}
+
+export interface EngineConfig {
+  readonly role: EngineRole;
+  readonly engine: EngineSpec;
+  readonly kvBlocks: number;
+  readonly semantics: Semantics;
+  readonly timing: PassTiming;
+  /** Divisors of prefill and of decode time; 0 = unscaled. */
+  readonly prefillSpeedup: number;
+  readonly decodeSpeedup: number;
+}
+
+/** The run-wide data every worker's engine reads. */
+export interface EngineContext {
+  readonly promptTokens: Int32Array;
+  readonly outputTokens: Int32Array;
+  readonly table: BlockTable;
+  /** Reserves ids for the generated blocks of a request; the same request always gets the same. */
+  readonly privateBlocks: PrivateBlocks;
+  readonly observer: EngineObserver;
+  readonly cacheListener: CacheListener | null;
+}
+
+/** Counters since the start. */
+export interface EngineStatistics {
+  passes: number;
+  /** Time inside passes, ms. */
+  busyMs: number;
+  preemptions: number;
+  /** Cached blocks taken over at admissions. */
+  hitBlocks: number;
+  evictedBlocks: number;
+  /** Most blocks in use at once. */
+  peakActiveBlocks: number;
+}
+
+/**
+ * One simulated engine. It has no clock: the driver says what time it is. Commands take effect on
+ * the state after the pass in flight; a pass changes all state at its start and shows its outputs at
+ * its end. `nextChangeMs` is the only thing the event calendar needs to know.
+ */
+export interface EngineCore {
+  readonly statistics: EngineStatistics;
+  /** Commands. */
+  submit(request: number): void;
+  /** Time of the next change that anything outside can notice; Infinity when idle. */
+  nextChangeMs(): number;
+  /** Starts work at `nowMs` if idle; false when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */
+  start(nowMs: number, horizonMs: number): boolean;
+  /** Completes everything up to `nextChangeMs` and tells what became visible. */
+  advance(): PassEffects;
+  /** Nothing waits, runs or is held, and every block is free or merely cached. */
+  isEmpty(): boolean;
+
+  /** Prefill role: frees a finished request's cache once it has been copied. */
+  releaseSource(request: number): void;
+  /** Decode role: true when the prompt could ever fit. */
+  canEverReserve(request: number): boolean;
+  /** Decode role: sets blocks aside for a prompt; its missing whole blocks in tokens, or -1 when there is no room now. */
+  reserve(request: number): number;
+  /** Decode role: the reserved prompt has arrived. */
+  activate(request: number): void;
+  /** Decode role: some handoff waits for room, so only requests whose prompt is here may be admitted. */
+  setReservationPending(pending: boolean): void;
+}
+
+/** Hands out content ids for blocks that hold generated tokens: unique to their request. */
+export class PrivateBlocks {
+  private readonly base = new Map<number, number>();
+  private next: number;
+
+  /** @param first first id after the workload's own */
+  constructor(first: number) {
+    this.next = first;
+  }
+
+  /** Id of the first of `count` blocks reserved for this request. */
+  baseOf(request: number, count: number): number {
+    let base = this.base.get(request);
+    if (base === undefined) {
+      base = this.next;
+      this.next += count;
+      this.base.set(request, base);
+    }
+    return base;
+  }
+
+  /** The request has ended everywhere. */
+  forget(request: number): void {
+    this.base.delete(request);
+  }
+}

@@ -1,0 +1,52 @@
+import type { Fidelity } from '../scenario/scenario.js';
+
+/**
+ * Everything in which the reference systems and our best model of real engines differ, as data.
+ * Source: spec compat section 0.
+ */
+export interface Semantics {
+  /** What the polynomial's decode term counts. */
+  readonly decodeBy: 'blocks' | 'tokens';
+  /** True: a request that finishes its prompt also takes part in the pass's decode batch. */
+  readonly firstTokenInDecodeBatch: boolean;
+  /** Output tokens a prefill worker makes before it hands the cache over: all of them, or one. */
+  readonly prefillWorkerMakesAllTokens: boolean;
+  /** A reserved destination needs a free running slot. */
+  readonly reservationNeedsRunningSlot: boolean;
+  /** Closed loop with think time: a waiting turn is noticed at the next pass end only. */
+  readonly delayedTurnWaitsForPassEnd: boolean;
+  /** Passes that end together: in the order they were started, or by stage and worker. */
+  readonly tiesByWorker: boolean;
+}
+
+const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
+  dynosim: {
+    decodeBy: 'blocks',
+    firstTokenInDecodeBatch: true,
+    prefillWorkerMakesAllTokens: true,
+    reservationNeedsRunningSlot: false,
+    delayedTurnWaitsForPassEnd: true,
+    tiesByWorker: false,
+  },
+  aisimulate: {
+    decodeBy: 'tokens',
+    firstTokenInDecodeBatch: false,
+    prefillWorkerMakesAllTokens: false,
+    reservationNeedsRunningSlot: false,
+    delayedTurnWaitsForPassEnd: false,
+    tiesByWorker: true,
+  },
+  realistic: {
+    decodeBy: 'tokens',
+    firstTokenInDecodeBatch: false,
+    prefillWorkerMakesAllTokens: false,
+    reservationNeedsRunningSlot: true,
+    delayedTurnWaitsForPassEnd: false,
+    tiesByWorker: true,
+  },
+};
+
+/** The rules of a fidelity profile. */
+export function semanticsOf(fidelity: Fidelity): Semantics {
+  return SEMANTICS[fidelity];
+}

@@ -1,0 +1,210 @@
+import { summarise } from '../core/distribution.js';
+import type { Problem } from '../core/problem.js';
+import type { Scenario, SloSpec } from '../scenario/scenario.js';
+import type { TimingDescription } from '../timing/timing.js';
+import { completedSet, goodput, gpuSeconds, perSecond, type CompletedSet } from './completed.js';
+import { STATUS, type Observations, type PoolObservations } from './observations.js';
+import { fromGaps } from './replay-report.js';
+import type { Latency, Report } from './report.js';
+
+/** From this busy share of a pool on, its latencies say little but that it is full. */
+const SATURATED = 0.9;
+
+/** Timing of one pool; `extrapolatedPasses` from sources that know the bounds of their calibration. */
+export type PoolTiming = TimingDescription & { readonly extrapolatedPasses?: number };
+
+export interface ReportInput {
+  readonly scenario: Scenario;
+  /** SHA-256 of the canonical resolved scenario, hex. */
+  readonly scenarioHash: string;
+  readonly observations: Observations;
+  /** In the order of `observations.pools`. */
+  readonly timing: readonly PoolTiming[];
+}
+
+/**
+ * Builds report.json (spec: scenario section 5; definitions: workload section 4.1). Throws `Error`
+ * when a request's status is none of the five: a bug of the simulation, not of its input.
+ */
+export function buildReport({ scenario, scenarioHash, observations, timing }: ReportInput): Report {
+  const set = completedSet(observations.requests);
+  const requests = countRequests(observations);
+  const latency = latencies(set, observations);
+  const gpus = gpuPart(observations);
+  const busiest = observations.pools.reduce((top, pool) => (busyRatio(pool) > busyRatio(top) ? pool : top));
+  const rate = perSecond(set);
+  return {
+    schema: 'dynotwin.report/1',
+    scenario: { name: scenario.name, sha256: scenarioHash, fidelity: scenario.run.fidelity, seed: scenario.run.seed },
+    timing: timing.map((source, index) => ({
+      pool: observations.pools[index]!.name,
+      source: source.source,
+      calibration: source.calibration,
+      error_pct: source.errorPct,
+      extrapolated_passes: source.extrapolatedPasses ?? 0,
+    })),
+    requests,
+    tokens: { input: set.inputTokens, output: set.outputTokens, reused: set.reusedTokens },
+    duration_ms: set.durationMs,
+    latency,
+    throughput: {
+      requests_s: rate(set.requests),
+      input_tok_s: rate(set.inputTokens),
+      output_tok_s: rate(set.outputTokens),
+      total_tok_s: rate(set.inputTokens + set.outputTokens),
+      tok_s_per_gpu: gpus.mean === 0 ? 0 : rate(set.outputTokens) / gpus.mean,
+      tok_s_per_user: latency.tpot_ms.mean === null || latency.tpot_ms.mean === 0 ? null : 1000 / latency.tpot_ms.mean,
+    },
+    ...(scenario.slo ? sloPart(scenario.slo, observations, set, latency) : {}),
+    cache: cachePart(observations, set),
+    load: {
+      ratio: busyRatio(busiest),
+      kv_peak_ratio: Math.max(...observations.pools.map((pool) => pool.kvPeakRatio)),
+      preemptions: total(observations, (pool) => pool.preemptions),
+    },
+    gpu: { peak: gpus.peak, hours: gpus.hours },
+    ...(scenario.gpuHourPrice === null ? {} : { cost: costPart(scenario.gpuHourPrice * gpus.hours, set) }),
+    pools: observations.pools.map((pool) => poolPart(pool, scenario)),
+    warnings: [...observations.warnings, ...ownWarnings(observations, requests, busiest, timing)].map(({ code, path, what }) => ({ code, path, what })),
+  };
+}
+
+function countRequests({ requests: { count, status } }: Observations): Report['requests'] {
+  const of = (code: number): number => status.reduce((sum, each) => (each === code ? sum + 1 : sum), 0);
+  const counts = {
+    total: count,
+    completed: of(STATUS.completed),
+    rejected: of(STATUS.rejected),
+    cancelled: of(STATUS.cancelled),
+    failed: of(STATUS.failed),
+    unfinished: of(STATUS.unfinished),
+  };
+  const ended = counts.completed + counts.rejected + counts.cancelled + counts.failed + counts.unfinished;
+  if (ended !== count) throw new Error(`conservation of requests: ${count} offered, ${ended} accounted for`);
+  return counts;
+}
+
+function latencies(set: CompletedSet, observations: Observations): Report['latency'] {
+  return {
+    ttft_ms: latency(summarise(set.ttftMs)),
+    ttst_ms: latency(summarise(set.ttstMs)),
+    tpot_ms: latency(summarise(set.tpotMs)),
+    itl_ms: latency(fromGaps(observations.gaps)),
+    e2e_ms: latency(summarise(set.e2eMs)),
+    queue_ms: latency(summarise(set.queueMs)),
+  };
+}
+
+function latency(figures: ReturnType<typeof summarise>): Latency {
+  const of = (value: number): number | null => (figures.count === 0 ? null : value);
+  return {
+    mean: of(figures.mean),
+    std: of(figures.std),
+    min: of(figures.min),
+    p50: of(figures.median),
+    p75: of(figures.p75),
+    p90: of(figures.p90),
+    p95: of(figures.p95),
+    p99: of(figures.p99),
+    max: of(figures.max),
+    count: figures.count,
+  };
+}
+
+/** The SLO holds when every bound's figure does. Without a sample a bound is missed, but for ITL when requests completed with one token each. */
+function sloPart(slo: SloSpec, observations: Observations, set: CompletedSet, latency: Report['latency']): Pick<Report, 'goodput' | 'slo'> {
+  const good = goodput(observations.requests, slo);
+  const rate = perSecond(set);
+  const checks = [
+    { name: 'ttft', bound: slo.ttftMs, measured: latency.ttft_ms[slo.at], vacuous: false },
+    { name: 'itl', bound: slo.itlMs, measured: latency.tpot_ms[slo.at], vacuous: set.ttftMs.length > 0 },
+    { name: 'e2e', bound: slo.e2eMs, measured: latency.e2e_ms[slo.at], vacuous: false },
+  ].flatMap(({ bound, ...check }) => (bound === null ? [] : [{ bound, ...check }]));
+  return {
+    goodput: {
+      requests: good.requests,
+      ratio: set.requests === 0 ? 0 : good.requests / set.requests,
+      rps: rate(good.requests),
+      tok_s: rate(good.outputTokens),
+    },
+    slo: {
+      met: checks.every(({ bound, measured, vacuous }) => (measured === null ? vacuous : measured <= bound)),
+      at: slo.at,
+      margins: Object.fromEntries(checks.map(({ name, bound, measured }) => [name, measured === null ? null : (bound - measured) / bound])),
+    },
+  };
+}
+
+function cachePart(observations: Observations, set: CompletedSet): Report['cache'] {
+  const share = (tokens: number): number => (set.inputTokens === 0 ? 0 : tokens / set.inputTokens);
+  return {
+    prefix_hit_ratio: share(set.reusedTokens),
+    first_admission_hit_ratio: share(set.firstReusedTokens),
+    hit_blocks: { gpu: total(observations, (pool) => pool.hitBlocks) },
+    evicted: total(observations, (pool) => pool.evictedBlocks),
+    transfer_ms: observations.transferMs,
+  };
+}
+
+/** Peak and mean provisioned GPUs over the whole run, and GPU-hours. */
+function gpuPart(observations: Observations): { peak: number; mean: number; hours: number } {
+  const seconds = gpuSeconds(observations);
+  const atStart = total(observations, (pool) => pool.workersStart * pool.gpusPerWorker);
+  return {
+    peak: total(observations, (pool) => pool.workersMax * pool.gpusPerWorker),
+    mean: observations.endMs > 0 ? seconds / (observations.endMs / 1000) : atStart,
+    hours: seconds / 3600,
+  };
+}
+
+function costPart(money: number, set: CompletedSet): NonNullable<Report['cost']> {
+  const perMillion = (tokens: number): number | null => (tokens === 0 ? null : (money / tokens) * 1e6);
+  return {
+    currency: 'USD',
+    total: money,
+    per_m_output: perMillion(set.outputTokens),
+    per_m_total: perMillion(set.inputTokens + set.outputTokens),
+  };
+}
+
+function poolPart(pool: PoolObservations, scenario: Scenario): Report['pools'][number] {
+  return {
+    name: pool.name,
+    role: pool.role,
+    shape: `tp${scenario.deployment.pools.find(({ role }) => role === pool.role)!.tp}`,
+    replicas: { start: pool.workersStart, min: pool.workersMin, max: pool.workersMax, end: pool.workersEnd },
+    gpus_per_worker: pool.gpusPerWorker,
+    kv_blocks: pool.kvBlocksPerWorker,
+    busy_ratio: busyRatio(pool),
+  };
+}
+
+function ownWarnings(observations: Observations, requests: Report['requests'], busiest: PoolObservations, timing: readonly PoolTiming[]): Problem[] {
+  const warnings: Problem[] = [];
+  const busy = busyRatio(busiest);
+  if (busy >= SATURATED) {
+    warnings.push({
+      code: 'W-SATURATED',
+      path: `deployment.${busiest.role}`,
+      what: `pool '${busiest.name}' is busy ${(busy * 100).toFixed(1)}% of the time; its latencies depend on the length of the run`,
+    });
+  }
+  if (requests.unfinished > 0) {
+    warnings.push({ code: 'W-UNFINISHED', path: 'run.max_time', what: `${requests.unfinished} of ${requests.total} requests had not finished; no latency counts them` });
+  }
+  timing.forEach((source, index) => {
+    if (!source.extrapolatedPasses) return;
+    const pool = observations.pools[index]!;
+    warnings.push({ code: 'W-EXTRAPOLATED', path: `deployment.${pool.role}`, what: `${source.extrapolatedPasses} of ${pool.passes} passes lie outside the calibration` });
+  });
+  return warnings;
+}
+
+/** Share of its provisioned time a pool's workers spend inside passes. */
+function busyRatio(pool: PoolObservations): number {
+  return pool.workerSeconds === 0 ? 0 : pool.busyMs / (pool.workerSeconds * 1000);
+}
+
+function total(observations: Observations, of: (pool: PoolObservations) => number): number {
+  return observations.pools.reduce((sum, pool) => sum + of(pool), 0);
+}

@@ -1,0 +1,105 @@
+/** What a simulation saw, as columns: the only input of every report. */
+
+export const STATUS = { unfinished: 0, completed: 1, rejected: 2, cancelled: 3, failed: 4 } as const;
+export type StatusCode = (typeof STATUS)[keyof typeof STATUS];
+
+/** One entry per request in file order. Times in ms of virtual time; NaN or -1 = did not happen. */
+export interface RequestColumns {
+  /** Requests of the workload; those with `arrivalMs` NaN never arrived (the run was cut). */
+  readonly count: number;
+  readonly arrivalMs: Float64Array;
+  /** First admission by an engine. */
+  readonly admitMs: Float64Array;
+  readonly firstTokenMs: Float64Array;
+  readonly secondTokenMs: Float64Array;
+  readonly lastTokenMs: Float64Array;
+  /** Terminal time. */
+  readonly endMs: Float64Array;
+  readonly status: Uint8Array;
+  readonly promptTokens: Int32Array;
+  readonly requestedOutputTokens: Int32Array;
+  /** Tokens emitted to the user. */
+  readonly outputTokens: Int32Array;
+  /** Largest prefix hit over its admissions, tokens. */
+  readonly reusedTokens: Int32Array;
+  /** Prefix hit of the first admission. */
+  readonly firstReusedTokens: Int32Array;
+  readonly admissions: Int32Array;
+  readonly preemptions: Int32Array;
+  /** Worker index inside its pool; -1 = none. Aggregated runs use the decode column. */
+  readonly prefillWorker: Int32Array;
+  readonly decodeWorker: Int32Array;
+  /** Prefix the router counted on, tokens; -1 = not a KV-aware decision. */
+  readonly prefillRouteOverlapTokens: Int32Array;
+  readonly decodeRouteOverlapTokens: Int32Array;
+  /** Disaggregated stages. */
+  readonly prefillAdmitMs: Float64Array;
+  readonly sourceHeldMs: Float64Array;
+  readonly destinationReservedMs: Float64Array;
+  readonly destinationActivatedMs: Float64Array;
+  readonly decodeAdmitMs: Float64Array;
+  readonly sourceReleasedMs: Float64Array;
+  readonly decodeReusedTokens: Int32Array;
+  /** Session index and turn within it, 0-based. */
+  readonly session: Int32Array;
+  readonly turn: Int32Array;
+}
+
+/** Streaming distribution of token gaps of completed requests: exact mean, deviation, min, max; percentiles by the 0.1 % sketch. */
+export interface GapStatistics {
+  readonly count: number;
+  readonly mean: number;
+  readonly std: number;
+  readonly min: number;
+  readonly max: number;
+  /** p in percent, 0…100. */
+  percentile(p: number): number;
+}
+
+export interface PoolObservations {
+  readonly name: string;
+  readonly role: 'agg' | 'prefill' | 'decode';
+  readonly workersStart: number;
+  readonly workersMin: number;
+  readonly workersMax: number;
+  readonly workersEnd: number;
+  readonly gpusPerWorker: number;
+  readonly kvBlocksPerWorker: number;
+  /** ∫ provisioned workers dt, s. */
+  readonly workerSeconds: number;
+  /** Σ over workers of time inside passes, ms. */
+  readonly busyMs: number;
+  readonly passes: number;
+  /** Peak share of a worker's blocks in use, and preemptions, over all workers. */
+  readonly kvPeakRatio: number;
+  readonly preemptions: number;
+  /** Blocks hit at admission, evicted. */
+  readonly hitBlocks: number;
+  readonly evictedBlocks: number;
+}
+
+/** Buckets of equal width over virtual time (only when captured). */
+export interface Timeline {
+  readonly intervalMs: number;
+  /** Per bucket: requests that arrived, first tokens, requests that ended, output tokens of requests that ended, and at the bucket's end requests in the system. */
+  readonly arrivals: readonly number[];
+  readonly firstTokens: readonly number[];
+  readonly ends: readonly number[];
+  readonly outputTokens: readonly number[];
+  readonly inSystem: readonly number[];
+}
+
+export interface Observations {
+  readonly requests: RequestColumns;
+  /** Pooled gaps between consecutive tokens (ms). */
+  readonly gaps: GapStatistics;
+  /** 1000/gap over gaps > 0 (tokens/s/user). */
+  readonly gapRates: GapStatistics;
+  readonly pools: readonly PoolObservations[];
+  /** Σ transfer time of P/D handoffs, ms, and their number. */
+  readonly transferMs: number;
+  readonly transfers: number;
+  /** Virtual time at which the run stopped. */
+  readonly endMs: number;
+  readonly warnings: readonly import('../core/problem.js').Problem[];
+}

@@ -1,0 +1,58 @@
+import type { Problem } from '../core/problem.js';
+import type { TimingDescription } from '../timing/timing.js';
+
+/** Nearest-rank distribution; null where there is no sample. */
+export interface Latency {
+  readonly mean: number | null;
+  readonly std: number | null;
+  readonly min: number | null;
+  readonly p50: number | null;
+  readonly p75: number | null;
+  readonly p90: number | null;
+  readonly p95: number | null;
+  readonly p99: number | null;
+  readonly max: number | null;
+  readonly count: number;
+}
+
+/** report.json (`dynotwin.report/1`), key order as here. */
+export interface Report {
+  readonly schema: 'dynotwin.report/1';
+  readonly scenario: { readonly name: string; readonly sha256: string; readonly fidelity: string; readonly seed: number };
+  readonly timing: readonly ({ readonly pool: string } & { readonly source: string; readonly calibration: string; readonly error_pct: TimingDescription['errorPct']; readonly extrapolated_passes: number })[];
+  readonly requests: { readonly total: number; readonly completed: number; readonly rejected: number; readonly cancelled: number; readonly failed: number; readonly unfinished: number };
+  readonly tokens: { readonly input: number; readonly output: number; readonly reused: number };
+  readonly duration_ms: number;
+  readonly latency: { readonly ttft_ms: Latency; readonly ttst_ms: Latency; readonly tpot_ms: Latency; readonly itl_ms: Latency; readonly e2e_ms: Latency; readonly queue_ms: Latency };
+  readonly throughput: {
+    readonly requests_s: number;
+    readonly input_tok_s: number;
+    readonly output_tok_s: number;
+    readonly total_tok_s: number;
+    readonly tok_s_per_gpu: number;
+    readonly tok_s_per_user: number | null;
+  };
+  readonly goodput?: { readonly requests: number; readonly ratio: number; readonly rps: number; readonly tok_s: number };
+  /** `margins`: bound name → (bound − measured) / bound; negative = missed. */
+  readonly slo?: { readonly met: boolean; readonly at: string; readonly margins: Readonly<Record<string, number | null>> };
+  readonly cache: {
+    readonly prefix_hit_ratio: number;
+    readonly first_admission_hit_ratio: number;
+    readonly hit_blocks: { readonly gpu: number };
+    readonly evicted: number;
+    readonly transfer_ms: number;
+  };
+  readonly load: { readonly ratio: number; readonly kv_peak_ratio: number; readonly preemptions: number };
+  readonly gpu: { readonly peak: number; readonly hours: number };
+  readonly cost?: { readonly currency: string; readonly total: number; readonly per_m_output: number | null; readonly per_m_total: number | null };
+  readonly pools: readonly {
+    readonly name: string;
+    readonly role: string;
+    readonly shape: string;
+    readonly replicas: { readonly start: number; readonly min: number; readonly max: number; readonly end: number };
+    readonly gpus_per_worker: number;
+    readonly kv_blocks: number;
+    readonly busy_ratio: number;
+  }[];
+  readonly warnings: readonly Pick<Problem, 'code' | 'path' | 'what'>[];
+}

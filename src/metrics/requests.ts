@@ -1,0 +1,41 @@
+import type { RequestColumns } from './observations.js';
+
+/**
+ * Columns for `count` requests in which nothing has happened yet: times NaN, indices and optional
+ * counts -1, lengths and totals 0, status unfinished.
+ */
+export function createRequestColumns(count: number): RequestColumns {
+  const times = (): Float64Array => new Float64Array(count).fill(NaN);
+  const counts = (): Int32Array => new Int32Array(count);
+  const indices = (): Int32Array => new Int32Array(count).fill(-1);
+  return {
+    count,
+    arrivalMs: times(),
+    admitMs: times(),
+    firstTokenMs: times(),
+    secondTokenMs: times(),
+    lastTokenMs: times(),
+    endMs: times(),
+    status: new Uint8Array(count),
+    promptTokens: counts(),
+    requestedOutputTokens: counts(),
+    outputTokens: counts(),
+    reusedTokens: counts(),
+    firstReusedTokens: counts(),
+    admissions: counts(),
+    preemptions: counts(),
+    prefillWorker: indices(),
+    decodeWorker: indices(),
+    prefillRouteOverlapTokens: indices(),
+    decodeRouteOverlapTokens: indices(),
+    prefillAdmitMs: times(),
+    sourceHeldMs: times(),
+    destinationReservedMs: times(),
+    destinationActivatedMs: times(),
+    decodeAdmitMs: times(),
+    sourceReleasedMs: times(),
+    decodeReusedTokens: indices(),
+    session: indices(),
+    turn: indices(),
+  };
+}

@@ -1,0 +1,50 @@
+import type { CacheListener } from '../kv/block-pool.js';
+import type { RandomStream } from '../core/random.js';
+import type { RouterSpec } from '../scenario/scenario.js';
+import type { BlockTable } from '../workload/workload.js';
+import { leastLoaded, random, roundRobin } from './simple.js';
+import { kvRouter } from './kv.js';
+
+/** What a policy may know. */
+export interface RouterSetup {
+  readonly spec: RouterSpec;
+  /** Agg and prefill routers see cache contents; a decode router balances load only. */
+  readonly role: 'agg' | 'prefill' | 'decode';
+  /** Most workers the pool will ever have. */
+  readonly maxWorkers: number;
+  readonly table: BlockTable;
+  readonly promptTokens: Int32Array;
+  readonly random: RandomStream;
+  /** Follows recorded choices instead of its own: gets every eligible worker's cost. */
+  readonly forced?: ForcedChoice;
+}
+
+/** @returns the worker to take */
+export type ForcedChoice = (request: number, workers: readonly number[], costs: Float64Array) => number;
+
+/**
+ * Chooses workers for one pool. Choosing and booking are one step. Workers are small integers; they
+ * may come and go.
+ */
+export interface Router {
+  /** The worker for this request; its load is booked there. Throws when no worker is eligible. */
+  route(request: number): number;
+  /** Prefix of the last decision's worker that the cost counted on, tokens; -1 = not looked at. */
+  readonly lastOverlapTokens: number;
+  firstToken(request: number): void;
+  finished(request: number): void;
+  /** May get requests from now on, or not any more. */
+  setEligible(worker: number, eligible: boolean): void;
+  /** Hears a worker's cache changes; null = has no use for them. */
+  cacheListener(worker: number): CacheListener | null;
+  /** The worker is gone. */
+  remove(worker: number): void;
+}
+
+/** One line per policy. */
+export const POLICIES: Readonly<Record<RouterSpec['policy'], (setup: RouterSetup) => Router>> = {
+  round_robin: roundRobin,
+  random,
+  least_loaded: leastLoaded,
+  kv: kvRouter,
+};

@@ -1,0 +1,68 @@
+import type { Router, RouterSetup } from './router.js';
+import { EligibleWorkers } from './eligible.js';
+
+/** Policies that look at no cache. Source: spec router section 1. */
+abstract class CacheBlindRouter implements Router {
+  readonly lastOverlapTokens = -1;
+  protected readonly eligible = new EligibleWorkers();
+
+  abstract route(request: number): number;
+  firstToken(_request: number): void {}
+  finished(_request: number): void {}
+  setEligible(worker: number, eligible: boolean): void {
+    this.eligible.set(worker, eligible);
+  }
+  cacheListener(): null {
+    return null;
+  }
+  remove(worker: number): void {
+    this.eligible.set(worker, false);
+  }
+}
+
+class RoundRobinRouter extends CacheBlindRouter {
+  private counter = 0;
+  route(): number {
+    const workers = this.eligible.require();
+    return workers[this.counter++ % workers.length]!;
+  }
+}
+
+class RandomRouter extends CacheBlindRouter {
+  constructor(private readonly setup: RouterSetup) {
+    super();
+  }
+  route(): number {
+    const workers = this.eligible.require();
+    return workers[this.setup.random.integer(workers.length)]!;
+  }
+}
+
+/** Fewest requests in flight; ties to the lowest worker. */
+class LeastLoadedRouter extends CacheBlindRouter {
+  private readonly inFlight: Int32Array;
+  private readonly workerOf = new Map<number, number>();
+  constructor(setup: RouterSetup) {
+    super();
+    this.inFlight = new Int32Array(setup.maxWorkers);
+  }
+  route(request: number): number {
+    let best = -1;
+    for (const worker of this.eligible.require()) {
+      if (best < 0 || this.inFlight[worker]! < this.inFlight[best]!) best = worker;
+    }
+    this.inFlight[best]!++;
+    this.workerOf.set(request, best);
+    return best;
+  }
+  override finished(request: number): void {
+    const worker = this.workerOf.get(request);
+    if (worker === undefined) return;
+    this.inFlight[worker]!--;
+    this.workerOf.delete(request);
+  }
+}
+
+export const roundRobin = (): Router => new RoundRobinRouter();
+export const random = (setup: RouterSetup): Router => new RandomRouter(setup);
+export const leastLoaded = (setup: RouterSetup): Router => new LeastLoadedRouter(setup);

@@ -1,0 +1,120 @@
+import { LineCounter, isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
+import { InputError, type Problem } from '../../core/problem.js';
+
+/** A JSON object given on the command line, with the place of each key. */
+export interface LocatedJson {
+  /** Flag it came from, such as `--extra-engine-args`. */
+  readonly source: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  /** A problem at the key's value. */
+  problem(key: string, code: string, what: string, hint?: string): Problem;
+}
+
+/**
+ * Parses a JSON object. Throws `E-SYNTAX` with line and column when it is not one.
+ *
+ * @param source flag or file name for messages
+ */
+export function parseJsonObject(text: string, source: string): LocatedJson {
+  let values: unknown;
+  try {
+    values = JSON.parse(text);
+  } catch (error) {
+    throw new InputError({ code: 'E-SYNTAX', ...syntaxPlace(text, source), what: `not valid JSON (${(error as Error).message})`, hint: 'pass one JSON object' });
+  }
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) {
+    throw new InputError({ code: 'E-TYPE', file: source, line: 1, col: 1, what: 'expected a JSON object', hint: "for example '{\"block_size\": 64}'" });
+  }
+  const counter = new LineCounter();
+  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false });
+  const map = isMap(document.contents) ? (document.contents as YAMLMap) : null;
+  return {
+    source,
+    values: values as Record<string, unknown>,
+    problem: (key, code, what, hint) => {
+      const pair = map?.items.find((item) => isScalar(item.key) && item.key.value === key);
+      const node = pair && (code === 'E-FIELD' || code === 'E-UNSUPPORTED' ? pair.key : pair.value);
+      const offset = (node as { range?: [number, number, number] } | null | undefined)?.range?.[0] ?? 0;
+      const { line, col } = counter.linePos(offset);
+      return { code, file: source, line, col, path: key, what, ...(hint ? { hint } : {}) };
+    },
+  };
+}
+
+/** Where a YAML reader stops is where JSON breaks, or the start. */
+function syntaxPlace(text: string, source: string): { file: string; line: number; col: number } {
+  const counter = new LineCounter();
+  const error = parseDocument(text, { lineCounter: counter }).errors[0];
+  const place = error?.linePos?.[0];
+  return { file: source, line: place?.line ?? 1, col: place?.col ?? 1 };
+}
+
+/** How one key is read; throws nothing, returns a problem instead. */
+export type Reader<T> = (value: unknown) => { readonly value: T } | { readonly expected: string };
+
+export const integer =
+  (least: number): Reader<number> =>
+  (value) =>
+    typeof value === 'number' && Number.isInteger(value) && value >= least ? { value } : { expected: `an integer of at least ${least}` };
+
+export const number =
+  (least: number): Reader<number> =>
+  (value) =>
+    typeof value === 'number' && Number.isFinite(value) && value >= least ? { value } : { expected: `a finite number of at least ${least}` };
+
+export const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? { value } : { expected: 'true or false' });
+
+export const oneOf =
+  <T extends string>(...choices: readonly T[]): Reader<T> =>
+  (value) => {
+    const found = typeof value === 'string' ? choices.find((choice) => choice === value.toLowerCase()) : undefined;
+    return found === undefined ? { expected: `one of ${choices.join(', ')}` } : { value: found };
+  };
+
+/** Reads keys of one object and collects what is wrong with them. */
+export class JsonReader {
+  readonly problems: Problem[] = [];
+  readonly warnings: Problem[] = [];
+  constructor(readonly json: LocatedJson) {}
+
+  has(key: string): boolean {
+    return key in this.json.values;
+  }
+
+  /** The key's value; `absent` when it is missing or null. */
+  get<T>(key: string, reader: Reader<T>, absent: T): T {
+    const value = this.json.values[key];
+    if (value === undefined || value === null) return absent;
+    const read = reader(value);
+    if ('value' in read) return read.value;
+    this.problems.push(this.json.problem(key, 'E-RANGE', `${JSON.stringify(value)} is not ${read.expected}`));
+    return absent;
+  }
+
+  /** Keys with a null that the reference refuses. */
+  refuseNull(...keys: readonly string[]): void {
+    for (const key of keys) {
+      if (this.json.values[key] === null) this.problems.push(this.json.problem(key, 'E-TYPE', 'may not be null', 'leave it out for the default'));
+    }
+  }
+
+  refuse(key: string, what: string, hint?: string): void {
+    this.problems.push(this.json.problem(key, 'E-UNSUPPORTED', what, hint));
+  }
+
+  ignore(key: string, what: string): void {
+    this.warnings.push(this.json.problem(key, 'W-IGNORED', what));
+  }
+
+  /** Unknown keys are errors that list the known ones. */
+  onlyKnown(known: readonly string[]): void {
+    for (const key of Object.keys(this.json.values)) {
+      if (!known.includes(key)) this.problems.push(this.json.problem(key, 'E-FIELD', 'unknown field', `known: ${known.join(', ')}`));
+    }
+  }
+
+  /** Throws every problem found. */
+  check(): void {
+    if (this.problems.length > 0) throw new InputError(this.problems);
+  }
+}

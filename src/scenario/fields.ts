@@ -1,0 +1,336 @@
+import type { Dimension, NumberRule } from '../core/units.js';
+
+/**
+ * Every field of a scenario or sweep file: its type, limits, documentation and default. Checks,
+ * scalar shorthands, suggestions and the JSON Schema derive from this one table
+ * (spec: scenario sections 2.2 and 3).
+ */
+export type Kind =
+  | MapKind
+  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean }
+  | { readonly type: 'number'; readonly rule: NumberRule; readonly words?: readonly string[] }
+  | { readonly type: 'boolean' }
+  | { readonly type: 'enum'; readonly values: readonly string[]; /** Known to the format and not built yet. */ readonly later?: readonly string[] }
+  | { readonly type: 'text'; readonly pattern?: RegExp; readonly example: string }
+  /** Text naming a file, relative to the file it stands in. */
+  | { readonly type: 'path'; readonly example: string }
+  | { readonly type: 'list'; readonly of: Kind; readonly length?: number }
+  /** A scalar of one kind, or a mapping. */
+  | { readonly type: 'either'; readonly scalar: ScalarKind; readonly map: MapKind }
+  /** One text or a list of them. */
+  | { readonly type: 'texts'; readonly example: string }
+  /** Read by the sweep reader itself. */
+  | { readonly type: 'space' };
+
+export type ScalarKind = Exclude<Kind, { type: 'map' | 'list' | 'either' | 'space' }>;
+
+export interface MapKind {
+  readonly type: 'map';
+  readonly fields: Readonly<Record<string, Field>>;
+  /** A scalar stands for the mapping with this field; a second field takes what follows `@`. */
+  readonly main?: readonly [string, string?];
+  /** Fields of features that are not built yet. */
+  readonly later?: readonly string[];
+}
+
+export interface Field {
+  readonly kind: Kind;
+  readonly doc: string;
+  /** As shown to users; absent = required or off. */
+  readonly default?: string;
+}
+
+const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): Kind => ({ type: 'quantity', dimension, ...extra });
+const count = (min = 1): ScalarKind => ({ type: 'number', rule: { integer: true, min } });
+const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
+const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
+const ratio: Kind = { type: 'number', rule: { min: 0, max: 1, percent: true } };
+const bool: Kind = { type: 'boolean' };
+const choice = (values: readonly string[], later: readonly string[] = []): Kind => ({ type: 'enum', values, later });
+const map = (fields: MapKind['fields'], extra: Pick<MapKind, 'main' | 'later'> = {}): MapKind => ({ type: 'map', fields, ...extra });
+const field = (kind: Kind, doc: string, fallback?: string): Field => (fallback === undefined ? { kind, doc } : { kind, doc, default: fallback });
+
+/** Link presets, bytes per second: the lower end of published ranges (spec: kvbm section 6.3). */
+export const LINK_PRESETS: Readonly<Record<string, number>> = {
+  nvlink: 450e9,
+  ib_rdma_gdr: 20e9,
+  roce_rdma_gdr: 10e9,
+  efa_libfabric_gdr: 9.6e9,
+  tcp: 1e9,
+};
+
+const tokenNumber: Kind = { type: 'number', rule: { above: 0 } };
+const lengths = (doc: string): Field =>
+  field(
+    {
+      type: 'either',
+      scalar: count(),
+      map: map(
+        {
+          mean: field(tokenNumber, 'Mean of a normal distribution, tokens'),
+          std: field(atLeast(0), 'Its standard deviation, tokens'),
+          lognormal: field(map({ median: field(tokenNumber, 'Median, tokens'), sigma: field(atLeast(0), 'Deviation of the logarithm') }), 'Lognormal distribution'),
+          uniform: field({ type: 'list', of: count(), length: 2 }, 'Uniform integers between two ends, both included'),
+          exponential: field(tokenNumber, 'Mean of an exponential distribution, tokens'),
+          min: field(count(), 'Smallest value drawn, tokens'),
+          max: field(count(), 'Largest value drawn, tokens'),
+        },
+        { later: ['values'] },
+      ),
+    },
+    doc,
+  );
+
+const workload = map(
+  {
+    trace: field({ type: 'path', example: '../traces/conversation_mini.jsonl' }, 'Trace file, relative to this file'),
+    synthetic: field(
+      map(
+        {
+          isl: lengths('Prompt length in tokens: a count or a distribution'),
+          osl: lengths('Output length in tokens: a count or a distribution'),
+          shared_prefix: field(
+            map({
+              ratio: field(ratio, 'Share of each prompt that its group has in common'),
+              tokens: field(count(), 'Leading tokens that a group has in common'),
+              groups: field(count(), 'Number of groups', '1'),
+            }),
+            'Prompt prefix shared inside a group',
+          ),
+        },
+        { later: ['turns', 'think_time', 'history', 'media'] },
+      ),
+      'Requests drawn from distributions',
+    ),
+    generate: field(
+      map(
+        {
+          like: field(choice(['conversation', 'document_qa', 'tool_agent']), 'Public trace to resemble'),
+          duration: field(quantity('time', { positive: true }), 'Length of the generated trace', '59 min'),
+          scale: field(above(0), 'Multiplies the arrival rate', '1'),
+        },
+        { main: ['like'] },
+      ),
+      'Requests drawn to resemble a public trace',
+    ),
+    format: field(choice(['auto', 'mooncake'], ['mooncake_delta', 'agentic_mooncake', 'applied_compute_agentic', 'dynamo', 'weka']), 'Trace format', 'auto'),
+    block_size: field(count(), 'Tokens per hash id of the trace', '512'),
+    load: field(
+      map(
+        {
+          concurrency: field(count(), 'Closed loop: sessions in flight'),
+          rate: field(quantity('request rate', { positive: true }), 'Open loop: mean arrival rate (synthetic)'),
+          speedup: field(above(0), "Open loop: the trace's timestamps divided by this", '1 for trace and generate'),
+          arrivals: field(choice(['poisson', 'constant', 'gamma', 'burst']), 'How arrivals are drawn, with rate', 'poisson'),
+          smoothness: field(above(0), 'Shape of gamma arrivals (squared variation 1/shape)', '1'),
+          seed: field(count(0), 'Seed of the arrivals', 'run.seed'),
+        },
+        { later: ['kv_fraction', 'profile', 'lanes'] },
+      ),
+      'How requests arrive',
+    ),
+    requests: field(count(), 'Use the first N requests', 'all of a trace'),
+    rounds: field(count(), 'Synthetic requests per unit of load', '10'),
+  },
+  { later: ['nested_timestamps', 'sessions', 'trace_shared_prefix', 'client'] },
+);
+
+const engineFields: MapKind['fields'] = {
+  name: field(choice(['vllm'], ['sglang', 'trtllm']), 'Engine', 'vllm'),
+  version: field({ type: 'text', pattern: /^\d+\.\d+(\.\w+)*$/, example: '0.24.0' }, 'Engine version', 'the newest with timing data'),
+  block_size: field(count(2), 'Tokens per KV block', '64'),
+  max_num_seqs: field(count(), 'Requests running at once, at most', '256'),
+  max_num_batched_tokens: field(count(), 'Token budget of a pass', '8192'),
+  prefix_caching: field(bool, 'Reuse the KV blocks of equal prefixes', 'true'),
+  chunked_prefill: field(bool, 'Split long prompts over passes', 'true'),
+  context_length: field({ type: 'number', rule: { integer: true, min: 1 }, words: ['max'] }, "Longest prompt and output together, tokens; max = the model's", 'max'),
+  memory_fraction: field({ type: 'number', rule: { above: 0, max: 1, percent: true } }, 'Share of GPU memory the engine may use', '0.9'),
+  preemption: field(choice(['lifo', 'fifo']), 'Which request gives way when KV blocks run out', 'lifo'),
+};
+const engine = field(
+  map(engineFields, {
+    main: ['name', 'version'],
+    later: ['prefill_interval', 'schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'],
+  }),
+  'Engine and its settings; vllm or vllm@0.24.0 for short',
+  'vllm',
+);
+const kv = field(
+  map(
+    {
+      blocks: field({ type: 'number', rule: { integer: true, min: 1 }, words: ['auto'] }, 'KV blocks per worker; auto = what memory leaves', 'auto'),
+      reserve: field(quantity('size'), 'GPU memory kept free of KV blocks', '0 B'),
+    },
+    { later: ['bytes_per_token', 'eviction', 'tiers', 'offload', 'retention'] },
+  ),
+  'KV cache',
+);
+const pool = (doc: string): Field =>
+  field(
+    map(
+      {
+        replicas: field(count(), 'Workers', '1'),
+        tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
+        shape: field({ type: 'text', pattern: /^tp\d+$/, example: 'tp4' }, 'tp4 for short'),
+        engine,
+        kv,
+      },
+      { later: ['pp', 'dp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'startup', 'timing'] },
+    ),
+    doc,
+  );
+
+const deployment = map(
+  {
+    model: field({ type: 'text', example: 'Qwen/Qwen3-32B' }, 'Hugging Face name, or path of a config.json'),
+    hardware: field({ type: 'text', example: 'h200_sxm' }, 'GPU'),
+    engine,
+    kv,
+    agg: pool('Workers that do prefill and decode'),
+    prefill: pool('Workers that only prefill; with decode'),
+    decode: pool('Workers that only decode; with prefill'),
+    kv_transfer: field(
+      map({
+        bandwidth: field(quantity('bandwidth', { words: ['none', ...Object.keys(LINK_PRESETS)] }), 'Link from prefill to decode workers, or a preset; none = instant', '64 GB/s'),
+        latency: field(quantity('time'), 'Added to every transfer', '0 ms'),
+        charge: field(choice(['missing', 'full']), 'Tokens sent: those the decode worker lacks, or the whole prompt', 'missing'),
+        contention: field(choice(['none', 'fair']), "Whether simultaneous transfers share a worker's link", 'fair'),
+        bytes_per_token: field(quantity('size', { words: ['auto'] }), "KV bytes per token; auto = the model's", 'auto'),
+        bytes_per_request: field(quantity('size'), 'Constant bytes per request', '0 B'),
+      }),
+      'KV transfer from prefill to decode workers',
+    ),
+  },
+  { later: ['quant', 'speculative', 'startup'] },
+);
+
+/** Read by policy kv only. */
+export const KV_ROUTER_FIELDS = [
+  'overlap_score_credit', 'overlap_score_credit_decay', 'prefill_load_scale', 'decode_active_request_weight', 'temperature',
+  'track_active_blocks', 'track_prefill_tokens', 'assume_kv_reuse', 'index',
+] as const;
+
+const router = map(
+  {
+    policy: field(choice(['round_robin', 'random', 'least_loaded', 'kv'], ['power_of_two', 'device_aware', 'recorded', 'exec']), 'Which worker a request goes to', 'round_robin'),
+    overlap_score_credit: field(atLeast(0), 'Weight of cached prefix blocks', '1'),
+    overlap_score_credit_decay: field(atLeast(0), 'How fast the credit fades with the backlog', '0'),
+    prefill_load_scale: field(atLeast(0), 'Weight of prompt work', '1'),
+    decode_active_request_weight: field(atLeast(0), 'Blocks counted per active request', '0'),
+    temperature: field(atLeast(0), 'Softmax temperature; 0 = the cheapest worker', '0'),
+    track_active_blocks: field(bool, 'Count blocks of running requests', 'true'),
+    track_prefill_tokens: field(bool, 'Count prompt tokens still to compute', 'true'),
+    assume_kv_reuse: field(bool, 'Equal blocks of running requests count once', 'true'),
+    index: field(
+      map({ visible: field(choice(['pass_start', 'pass_end']), "When a pass's new blocks become routable", 'pass_end') }, { later: ['ttl', 'event_delay'] }),
+      'Index of the blocks each worker holds',
+    ),
+  },
+  {
+    main: ['policy'],
+    later: [
+      'track_output_blocks', 'host_cache_hit_weight', 'disk_cache_hit_weight', 'shared_cache_multiplier', 'prefill_load_model', 'queue', 'overload', 'affinity',
+      'conditional_disagg', 'topology', 'front', 'exec', 'timeout', 'routes',
+    ],
+  },
+);
+
+const scenarioFields: MapKind['fields'] = {
+  name: field({ type: 'text', example: 'first-run' }, 'Name in reports', 'the file name'),
+  extends: field({ type: 'texts', example: 'base.yaml' }, 'Files this one builds on, relative to it; later ones win'),
+  workload: field(workload, 'What arrives'),
+  deployment: field(deployment, 'What serves it'),
+  router: field(router, 'How requests find a worker', 'round_robin'),
+  timing: field(
+    map(
+      {
+        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed'], ['tables', 'profile', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
+        prefill: field(quantity('time'), 'Duration of prefill work, with fixed'),
+        decode: field(quantity('time'), 'Duration of a decode step, with fixed'),
+        speedup: field(atLeast(0), 'Divides every pass time; 0 = 1', '1'),
+        decode_speedup: field(atLeast(0), 'Divides decode time as well; 0 = 1', '1'),
+      },
+      { main: ['source'], later: ['path', 'overhead', 'miss', 'allow'] },
+    ),
+    'Where forward-pass times come from',
+    'auto',
+  ),
+  slo: field(
+    map({
+      ttft: field(quantity('time', { positive: true }), 'Bound on the time to the first token'),
+      itl: field(quantity('time', { positive: true }), "Bound on a request's mean gap between tokens"),
+      e2e: field(quantity('time', { positive: true }), 'Bound on the whole request; excludes the others'),
+      at: field(choice(['mean', 'p50', 'p75', 'p90', 'p95', 'p99', 'max']), 'Figure that must meet the bounds', 'p99'),
+    }),
+    'Service-level objective',
+  ),
+  cost: field(
+    map({ gpu_hour: field(quantity('price'), 'Price of one GPU for one hour') }, { main: ['gpu_hour'], later: ['spot_discount', 'reserved_hour', 'power'] }),
+    'Prices; without them there are no money metrics',
+  ),
+  run: field(
+    map(
+      {
+        seed: field(count(0), 'Seed of every random draw', '42'),
+        fidelity: field(choice(['realistic', 'dynosim', 'aisimulate']), 'Defaults of unset fields and engine rules', 'realistic'),
+        max_time: field(quantity('time', { positive: true }), 'Virtual time at which everything stops'),
+        capture: field({ type: 'list', of: choice(['requests', 'timeline'], ['events', 'passes', 'kv_events']) }, 'Tables to keep', '[]'),
+      },
+      { later: ['estimator', 'faults'] },
+    ),
+    'How to simulate',
+  ),
+  report: field(
+    map(
+      {
+        interval: field(quantity('time', { positive: true }), 'Width of a timeline bucket', '10 s'),
+        formats: field({ type: 'list', of: choice(['json', 'csv', 'jsonl', 'html', 'aiperf'], ['parquet', 'perfetto']) }, 'Files to write', '[json]'),
+      },
+      { later: ['warmup', 'percentiles', 'metrics'] },
+    ),
+    'What to write',
+  ),
+};
+
+const laterBlocks = ['planner', 'frontend', 'cluster', 'rollout', 'media', 'lora', 'models', 'gate'];
+
+export const SCENARIO_FIELDS: MapKind = map(scenarioFields, { later: laterBlocks });
+
+/** Keys that make a sweep of a scenario. */
+export const SWEEP_KEYS = ['space', 'objectives', 'constraints', 'search', 'top'] as const;
+
+export const TOPOLOGY_FIELDS: MapKind = map({
+  modes: field({ type: 'list', of: choice(['agg', 'disagg']) }, 'Kinds of deployment', '[agg, disagg]'),
+  gpus: field(count(), 'GPUs to lay out, at most'),
+  shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tp2], or {prefill, decode} lists', 'auto'),
+  fill: field(choice(['max', 'any']), 'max drops layouts with room for another worker', 'max'),
+});
+
+export const SWEEP_FIELDS: MapKind = map(
+  {
+    ...scenarioFields,
+    space: field({ type: 'space' }, 'Dimensions: a field path with a list or a range, topology, branches'),
+    objectives: field({ type: 'list', of: { type: 'text', example: 'max tok_s_per_gpu' } }, 'What is better: max METRIC or min METRIC', '[max tok_s_per_gpu]'),
+    constraints: field({ type: 'list', of: { type: 'text', example: 'ttft_ms.p99 <= 2 s' } }, 'What must hold', '[slo] if slo is set'),
+    search: field(
+      map(
+        { method: field(choice(['grid'], ['random', 'halving', 'bayes', 'evolve']), 'How to search', 'grid'), trials: field(count(), 'Combinations at most', '10000') },
+        { main: ['method'], later: ['seed', 'timeout', 'keep', 'rungs', 'refine'] },
+      ),
+      'Search method',
+      'grid',
+    ),
+    top: field(count(), 'Recommendations', '5'),
+  },
+  { later: laterBlocks },
+);
+
+/** The kind of the field at a dotted path, or undefined when there is none. */
+export function kindAt(path: readonly string[], root: MapKind = SCENARIO_FIELDS): Kind | undefined {
+  let kind: Kind | undefined = root;
+  for (const name of path) {
+    const fields: MapKind | undefined = kind?.type === 'map' ? kind : kind?.type === 'either' ? kind.map : undefined;
+    kind = fields && Object.hasOwn(fields.fields, name) ? fields.fields[name]!.kind : undefined;
+  }
+  return kind;
+}

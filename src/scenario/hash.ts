@@ -1,0 +1,29 @@
+import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
+import type { Scenario } from './scenario.js';
+
+/** JSON with sorted keys and no spaces; numbers in their shortest round-trip form. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).filter(([, member]) => member !== undefined);
+    members.sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+  }
+  return JSON.stringify(value);
+}
+
+/**
+ * SHA-256 (hex) of the canonical resolved scenario. A trace counts by its file name: its path
+ * depends on the current folder.
+ */
+export function scenarioHash(scenario: Scenario): string {
+  const { source } = scenario.workload;
+  const named = source.kind === 'trace' ? { ...source, path: posix.basename(source.path) } : source;
+  return createHash('sha256').update(canonicalJson({ ...scenario, workload: { ...scenario.workload, source: named } })).digest('hex');
+}
+
+/** `c-` and 10 hex digits of the hash. */
+export function candidateId(scenario: Scenario): string {
+  return `c-${scenarioHash(scenario).slice(0, 10)}`;
+}

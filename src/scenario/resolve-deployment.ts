@@ -1,0 +1,255 @@
+import type { Environment, FieldProblem } from './environment.js';
+import { LINK_PRESETS } from './fields.js';
+import { besideFile, isModelPath } from './paths.js';
+import type { Reader } from './reader.js';
+import type { DeploymentSpec, EngineSpec, Fidelity, KvTransferSpec, PoolSpec, TimingSpec } from './scenario.js';
+import { suggest } from './suggest.js';
+
+type Role = PoolSpec['role'];
+type Source = TimingSpec['source'];
+
+/** What the pools of a deployment have in common. */
+interface Common {
+  readonly reader: Reader;
+  readonly environment: Environment;
+  readonly fidelity: Fidelity;
+  readonly model: string | null;
+  readonly hardware: string | null;
+  readonly wantedTiming: 'auto' | Source;
+}
+
+/** Resolves `deployment` and `timing`, which need each other. */
+export function resolveDeployment(reader: Reader, environment: Environment, fidelity: Fidelity): { deployment: DeploymentSpec; timing: TimingSpec } {
+  if (!reader.has('deployment')) reader.problem('E-MISSING', 'deployment', 'required', "add 'deployment: {model: Qwen/Qwen3-32B, hardware: h200_sxm, agg: {replicas: 2}}'");
+  const wantedTiming = reader.choice<'auto' | Source>('timing.source') ?? (fidelity === 'dynosim' ? 'polynomial' : 'auto');
+  const common: Common = { reader, environment, fidelity, model: resolveModel(reader, environment), hardware: resolveHardware(reader, environment), wantedTiming };
+  const roles = resolveMode(reader);
+  requireNames(common, roles);
+  const pools = roles.map((role) => resolvePool(common, role));
+  const disagg = roles.length === 2;
+  checkPools(reader, pools);
+  if (!disagg) reader.unread('deployment.kv_transfer', 'aggregated workers send no KV', 'remove it or use prefill and decode pools');
+  return {
+    deployment: {
+      model: common.model,
+      hardware: common.hardware,
+      mode: disagg ? 'disagg' : 'agg',
+      pools,
+      kvTransfer: disagg ? resolveTransfer(common) : null,
+    },
+    timing: resolveTiming(common, pools),
+  };
+}
+
+function resolveModel(reader: Reader, environment: Environment): string | null {
+  const path = 'deployment.model';
+  const value = reader.text(path);
+  if (value === undefined) return null;
+  const isPath = isModelPath(value);
+  const model = isPath ? besideFile(reader.file(path), value) : value;
+  if (environment.hasModel(model)) return model;
+  const guess = suggest(value, environment.modelNames());
+  if (isPath) reader.problem('E-FILE', path, `no model configuration '${value}'`, 'name the config.json of a model');
+  else reader.problem('E-ENUM', path, `'${value}' is not a known model`, guess ? `did you mean '${guess}'?` : `use one of ${environment.modelNames().join(', ')}, or a path to a config.json`);
+  return null;
+}
+
+function resolveHardware(reader: Reader, environment: Environment): string | null {
+  const path = 'deployment.hardware';
+  const value = reader.text(path);
+  if (value === undefined || environment.hasHardware(value)) return value ?? null;
+  const guess = suggest(value, environment.hardwareNames());
+  reader.problem('E-ENUM', path, `'${value}' is not known hardware`, guess ? `did you mean '${guess}'?` : `use one of ${environment.hardwareNames().join(', ')}`);
+  return null;
+}
+
+/** Which pools exist is the mode. */
+function resolveMode(reader: Reader): readonly Role[] {
+  const [agg, prefill, decode] = ['agg', 'prefill', 'decode'].map((role) => reader.has(`deployment.${role}`));
+  if (agg) {
+    const other = prefill ? 'prefill' : decode ? 'decode' : null;
+    if (other) {
+      reader.problem('E-CONFLICT', `deployment.${other}`, `deployment.agg is set at line ${reader.line('deployment.agg')}`, 'keep agg, or prefill with decode');
+      for (const role of ['prefill', 'decode']) reader.harmlesslyUnread(`deployment.${role}`);
+    }
+    return ['agg'];
+  }
+  if (prefill && decode) return ['prefill', 'decode'];
+  if (prefill || decode) {
+    const [here, missing] = prefill ? ['prefill', 'decode'] : ['decode', 'prefill'];
+    reader.problem('E-MISSING', `deployment.${missing}`, `required beside ${here}`, `add '${missing}: {replicas: 1}'`, { path: `deployment.${here}` });
+    return ['prefill', 'decode'];
+  }
+  if (reader.has('deployment')) reader.problem('E-MISSING', 'deployment', 'no workers: agg, or prefill with decode, is required', "add 'agg: {replicas: 2}'");
+  return ['agg'];
+}
+
+/** A model and its hardware may be left out only where no time and no memory depends on them. */
+function requireNames(common: Common, roles: readonly Role[]): void {
+  const { reader, wantedTiming } = common;
+  const timed = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const estimated = roles.some((role) => !hasExplicitBlocks(common, role));
+  if ((!timed && !estimated) || !reader.has('deployment')) return;
+  const why = timed ? `required by timing.source ${wantedTiming}` : 'required to size the KV cache';
+  requireField(reader, 'deployment.model', why, "add 'model: Qwen/Qwen3-32B'");
+  requireField(reader, 'deployment.hardware', why, "add 'hardware: h200_sxm'");
+}
+
+function requireField(reader: Reader, path: string, what: string, hint: string): void {
+  if (!reader.has(path)) reader.problem('E-MISSING', path, what, hint);
+}
+
+const blocksPaths = (role: Role): readonly string[] => [`deployment.${role}.kv.blocks`, 'deployment.kv.blocks'];
+
+/** True when the memory model is not asked for a pool's KV blocks. */
+function hasExplicitBlocks({ reader, fidelity, wantedTiming }: Common, role: Role): boolean {
+  const set = blocksPaths(role).find((path) => reader.has(path));
+  if (set) return reader.text(set) !== 'auto';
+  return fidelity === 'dynosim' && wantedTiming !== 'auto' && wantedTiming !== 'fitted';
+}
+
+const DYNOSIM_BLOCKS = 16384;
+
+function resolvePool(common: Common, role: Role): PoolSpec {
+  const { reader, environment, model, hardware } = common;
+  const path = `deployment.${role}`;
+  const engine = resolveEngine(common, role);
+  const tp = resolveTp(reader, path);
+  const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
+  const pool = { role, replicas: reader.number(`${path}.replicas`) ?? 1, tp, engine };
+  if (hasExplicitBlocks(common, role)) {
+    for (const name of ['engine.memory_fraction', 'kv.reserve']) {
+      for (const prefix of [path, 'deployment']) reader.unread(`${prefix}.${name}`, 'not read where kv.blocks is given', 'remove it or set kv.blocks: auto');
+    }
+    return { ...pool, kvBlocks: reader.number(kvPath('blocks')) ?? DYNOSIM_BLOCKS, kvBlocksEstimated: false };
+  }
+  reader.text(kvPath('blocks'));
+  const memoryFraction = engineReader(reader, role).number('memory_fraction') ?? 0.9;
+  const reserveBytes = reader.number(kvPath('reserve')) ?? 0;
+  const sized = { ...pool, engine: { ...engine, memoryFraction }, kvBlocksEstimated: true, ...(reserveBytes > 0 ? { kvReserveBytes: reserveBytes } : {}) };
+  if (model === null || hardware === null) return { ...sized, kvBlocks: 1 };
+  const answer = environment.kvBlocks({ model, hardware, engine: sized.engine, tp, reserveBytes });
+  if (answer.ok) return { ...sized, kvBlocks: answer.value.blocks };
+  report(reader, role, answer.problem);
+  return { ...sized, kvBlocks: 1 };
+}
+
+function resolveTp(reader: Reader, path: string): number {
+  const shape = reader.text(`${path}.shape`);
+  const tp = reader.number(`${path}.tp`);
+  if (reader.has(`${path}.shape`) && reader.has(`${path}.tp`)) {
+    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.tp is set at line ${reader.line(`${path}.tp`)}`, 'keep one');
+  }
+  if (shape === undefined) return tp ?? 1;
+  const size = Number(shape.slice(2));
+  if (size < 1) reader.problem('E-RANGE', `${path}.shape`, `'${shape}' has no GPU`, "write a shape such as 'tp4'");
+  return Math.max(1, size);
+}
+
+/** Engine fields of a pool: its own, else the deployment's. */
+function engineReader(reader: Reader, role: Role) {
+  const path = (name: string): string => {
+    const own = `deployment.${role}.engine.${name}`;
+    return reader.has(own) ? own : `deployment.engine.${name}`;
+  };
+  return {
+    path,
+    number: (name: string) => reader.number(path(name)),
+    boolean: (name: string) => reader.boolean(path(name)),
+    choice: <T extends string>(name: string) => reader.choice<T>(path(name)),
+    text: (name: string) => reader.text(path(name)),
+  };
+}
+
+function resolveEngine(common: Common, role: Role): EngineSpec {
+  const { reader, environment, model, fidelity } = common;
+  const engine = engineReader(reader, role);
+  const name = engine.choice<'vllm'>('name') ?? 'vllm';
+  engine.text('context_length');
+  return {
+    name,
+    version: engine.text('version') ?? environment.defaultEngineVersion(name),
+    blockTokens: engine.number('block_size') ?? 64,
+    maxNumSeqs: engine.number('max_num_seqs') ?? (role === 'prefill' && fidelity === 'aisimulate' ? 1 : 256),
+    maxNumBatchedTokens: engine.number('max_num_batched_tokens') ?? 8192,
+    prefixCaching: engine.boolean('prefix_caching') ?? true,
+    chunkedPrefill: engine.boolean('chunked_prefill') ?? true,
+    contextTokens: engine.number('context_length') ?? (model === null ? null : environment.modelContextTokens(model)),
+    memoryFraction: 0.9,
+    preemption: engine.choice<EngineSpec['preemption']>('preemption') ?? 'lifo',
+  };
+}
+
+/** Two pools must run the same engine and cut prompts alike. */
+function checkPools(reader: Reader, pools: readonly PoolSpec[]): void {
+  const [prefill, decode] = pools;
+  if (!prefill || !decode) return;
+  const compare = (name: string, one: string | number, other: string | number): void => {
+    if (one === other) return;
+    const role = reader.has(`deployment.decode.engine.${name}`) ? 'decode' : 'prefill';
+    reader.problem('E-COMBINATION', `deployment.${role}.engine.${name}`, `prefill has ${one} and decode ${other}`, `set deployment.engine.${name} for both`);
+  };
+  compare('version', prefill.engine.version, decode.engine.version);
+  compare('block_size', prefill.engine.blockTokens, decode.engine.blockTokens);
+}
+
+function resolveTransfer({ reader, environment, fidelity, model }: Common): KvTransferSpec {
+  const path = 'deployment.kv_transfer';
+  const realistic = fidelity === 'realistic';
+  const word = reader.text(`${path}.bandwidth`);
+  const number = reader.number(`${path}.bandwidth`);
+  const bytesPerSecond = word === 'none' ? null : word !== undefined ? LINK_PRESETS[word]! : (number ?? (realistic ? 64e9 : null));
+  if (number === 0) reader.problem('E-RANGE', `${path}.bandwidth`, '0 is out of range', "write 'none' for instant transfers");
+  if (bytesPerSecond === null) {
+    reader.unread(path, 'not read with bandwidth none: transfers are instant', 'remove it or set bandwidth');
+    return { bytesPerSecond, latencyMs: 0, charge: 'missing', contention: 'none', bytesPerToken: 0, bytesPerRequest: 0 };
+  }
+  reader.text(`${path}.bytes_per_token`);
+  const bytesPerToken = reader.number(`${path}.bytes_per_token`) ?? (model === null ? null : environment.kvTransferBytesPerToken(model, fidelity === 'dynosim'));
+  if (bytesPerToken === null && !reader.has('deployment.model')) {
+    reader.problem('E-MISSING', `${path}.bytes_per_token`, 'required to time transfers without a model', "add 'bytes_per_token: 262144 B', or 'bandwidth: none'");
+  }
+  return {
+    bytesPerSecond,
+    latencyMs: reader.number(`${path}.latency`) ?? 0,
+    charge: reader.choice<KvTransferSpec['charge']>(`${path}.charge`) ?? (fidelity === 'dynosim' ? 'full' : 'missing'),
+    contention: reader.choice<KvTransferSpec['contention']>(`${path}.contention`) ?? (realistic ? 'fair' : 'none'),
+    bytesPerToken: bytesPerToken ?? 0,
+    bytesPerRequest: reader.number(`${path}.bytes_per_request`) ?? 0,
+  };
+}
+
+function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
+  const { reader, environment, model, hardware, wantedTiming, fidelity } = common;
+  const named = model !== null && hardware !== null;
+  const needsNames = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const sources = pools.map((pool): Source => {
+    if (needsNames && !named) return 'polynomial';
+    const answer = environment.timingSource({ wanted: wantedTiming, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
+    if (answer.ok) return answer.value;
+    report(reader, pool.role, answer.problem);
+    return 'polynomial';
+  });
+  const source = sources[0] ?? 'polynomial';
+  const other = sources.findIndex((candidate) => candidate !== source);
+  if (other > 0) reader.problem('E-HARDWARE', 'timing.source', `${source} covers ${pools[0]!.role}, ${sources[other]} covers ${pools[other]!.role}`, 'set timing.source for both');
+  const fixed = source === 'fixed';
+  if (!fixed) for (const name of ['prefill', 'decode']) reader.unread(`timing.${name}`, `not read by source ${source}`, 'remove it or set source: fixed');
+  const duration = (name: string, example: string): number =>
+    fixed ? reader.required(`timing.${name}`, reader.number(`timing.${name}`), 0, `add '${name}: ${example}'`) : 0;
+  return {
+    source,
+    prefillMs: duration('prefill', '20 ms'),
+    decodeMs: duration('decode', '5 ms'),
+    speedup: reader.number('timing.speedup') ?? 1,
+    decodeSpeedup: reader.number('timing.decode_speedup') ?? 1,
+  };
+}
+
+/** Adds a complaint of the environment at the field it names. */
+function report(reader: Reader, role: Role, { code, field, what, hint }: FieldProblem): void {
+  const own = `deployment.${role}.${field}`;
+  const shared = /^(model|hardware)$/.test(field) || (!reader.has(own) && reader.has(`deployment.${field}`));
+  const path = field.startsWith('timing') ? field : shared ? `deployment.${field}` : own;
+  reader.problem(code, path, what, hint);
+}

@@ -1,0 +1,205 @@
+/**
+ * A resolved scenario: every default filled in, every quantity in base units (ms, bytes, bytes/s,
+ * tokens). Plain JSON data, so that it travels to sweep threads and hashes canonically.
+ */
+export type Fidelity = 'realistic' | 'dynosim' | 'aisimulate';
+
+/** How a length in tokens is drawn. */
+export type Distribution =
+  | { readonly kind: 'constant'; readonly value: number }
+  | { readonly kind: 'normal'; readonly mean: number; readonly std: number; readonly min?: number; readonly max?: number }
+  | { readonly kind: 'lognormal'; readonly median: number; readonly sigma: number; readonly min?: number; readonly max?: number }
+  | { readonly kind: 'uniform'; readonly from: number; readonly to: number; readonly min?: number; readonly max?: number }
+  | { readonly kind: 'exponential'; readonly mean: number; readonly min?: number; readonly max?: number };
+
+export type WorkloadSource =
+  /** Trace file; path absolute or relative to the current folder, resolved by the loader. */
+  | { readonly kind: 'trace'; readonly path: string }
+  | {
+      readonly kind: 'synthetic';
+      readonly isl: Distribution;
+      readonly osl: Distribution;
+      /** Leading blocks shared inside a group: share of the prompt's blocks, or tokens. */
+      readonly sharedPrefix: { readonly ratio?: number; readonly tokens?: number; readonly groups: number } | null;
+    }
+  | { readonly kind: 'generate'; readonly like: 'conversation' | 'document_qa' | 'tool_agent'; readonly durationMs: number; readonly scale: number };
+
+export type Load =
+  /** Closed loop: this many sessions in flight. */
+  | { readonly kind: 'concurrency'; readonly concurrency: number }
+  /** Open loop over drawn arrivals. */
+  | {
+      readonly kind: 'rate';
+      readonly requestsPerSecond: number;
+      readonly arrivals: 'poisson' | 'constant' | 'gamma' | 'burst';
+      /** Gamma shape k (CV² = 1/k); 1 otherwise. */
+      readonly smoothness: number;
+      readonly seed: number;
+    }
+  /** Open loop over the trace's own timestamps divided by this. */
+  | { readonly kind: 'speedup'; readonly speedup: number };
+
+export interface WorkloadSpec {
+  readonly source: WorkloadSource;
+  readonly format: 'auto' | 'mooncake';
+  /** Tokens per hash id of the trace. */
+  readonly traceBlockTokens: number;
+  readonly load: Load;
+  /** First N requests; null = all (trace, generate). */
+  readonly requests: number | null;
+}
+
+/** Every engine knob of one pool. */
+export interface EngineSpec {
+  readonly name: 'vllm';
+  readonly version: string;
+  readonly blockTokens: number;
+  /** Running requests at most. */
+  readonly maxNumSeqs: number;
+  /** Token budget of a pass. */
+  readonly maxNumBatchedTokens: number;
+  readonly prefixCaching: boolean;
+  readonly chunkedPrefill: boolean;
+  /** Longest prompt + output in tokens; null = unlimited. */
+  readonly contextTokens: number | null;
+  readonly memoryFraction: number;
+  readonly preemption: 'lifo' | 'fifo';
+}
+
+export interface PoolSpec {
+  readonly role: 'agg' | 'prefill' | 'decode';
+  readonly replicas: number;
+  readonly tp: number;
+  readonly engine: EngineSpec;
+  /** KV blocks per worker. */
+  readonly kvBlocks: number;
+  /** True when `kvBlocks` comes from the memory model. */
+  readonly kvBlocksEstimated: boolean;
+  /** Bytes per GPU kept free of KV blocks; only where estimated and not 0. */
+  readonly kvReserveBytes?: number;
+}
+
+export interface KvTransferSpec {
+  /** Bytes per second; null = instant. */
+  readonly bytesPerSecond: number | null;
+  readonly latencyMs: number;
+  /** Tokens charged: those missing at the destination (whole blocks), or the full prompt. */
+  readonly charge: 'missing' | 'full';
+  /** `fair`: simultaneous transfers share each worker's link. */
+  readonly contention: 'none' | 'fair';
+  readonly bytesPerToken: number;
+  readonly bytesPerRequest: number;
+}
+
+export interface DeploymentSpec {
+  /** Hugging Face name; null only where nothing needs one. */
+  readonly model: string | null;
+  readonly hardware: string | null;
+  readonly mode: 'agg' | 'disagg';
+  /** One pool (`agg`), or prefill then decode. */
+  readonly pools: readonly PoolSpec[];
+  /** Read in `disagg` only; null in `agg`. */
+  readonly kvTransfer: KvTransferSpec | null;
+}
+
+export interface RouterSpec {
+  readonly policy: 'round_robin' | 'random' | 'least_loaded' | 'kv';
+  readonly overlapScoreCredit: number;
+  readonly overlapScoreCreditDecay: number;
+  readonly prefillLoadScale: number;
+  readonly decodeActiveRequestWeight: number;
+  readonly temperature: number;
+  readonly trackActiveBlocks: boolean;
+  readonly trackPrefillTokens: boolean;
+  readonly assumeKvReuse: boolean;
+  /** When a worker's new blocks become routable. */
+  readonly indexVisible: 'pass_start' | 'pass_end';
+}
+
+export interface TimingSpec {
+  readonly source: 'polynomial' | 'fixed' | 'fitted';
+  /** `fixed` only, ms. */
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  readonly speedup: number;
+  readonly decodeSpeedup: number;
+}
+
+export interface SloSpec {
+  readonly ttftMs: number | null;
+  readonly itlMs: number | null;
+  readonly e2eMs: number | null;
+  /** Which figure of the distribution must meet the bound. */
+  readonly at: 'mean' | 'p50' | 'p75' | 'p90' | 'p95' | 'p99' | 'max';
+}
+
+export interface RunSpec {
+  readonly seed: number;
+  readonly fidelity: Fidelity;
+  /** Virtual time at which everything stops; null = when all is done. */
+  readonly maxTimeMs: number | null;
+  readonly capture: readonly ('requests' | 'timeline')[];
+}
+
+export interface ReportSpec {
+  /** Width of a timeline bucket, ms. */
+  readonly intervalMs: number;
+  readonly formats: readonly ('json' | 'csv' | 'jsonl' | 'html' | 'aiperf')[];
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly workload: WorkloadSpec;
+  readonly deployment: DeploymentSpec;
+  readonly router: RouterSpec;
+  readonly timing: TimingSpec;
+  readonly slo: SloSpec | null;
+  /** Currency units per GPU and hour; null = no money metrics. */
+  readonly gpuHourPrice: number | null;
+  readonly run: RunSpec;
+  readonly report: ReportSpec;
+}
+
+/** One dimension of a sweep: the values a field takes, as they would stand in the file. */
+export interface SpaceDimension {
+  readonly path: string;
+  readonly values: readonly unknown[];
+}
+
+/** `max tok_s_per_gpu` */
+export interface Objective {
+  readonly direction: 'max' | 'min';
+  readonly metric: string;
+}
+
+/** `ttft_ms.p99 <= 2 s`, or `slo`. Sides are linear expressions over metrics: Σ factor·metric + constant (ms, bytes, …). */
+export type Constraint =
+  | { readonly kind: 'slo'; readonly text: string }
+  | { readonly kind: 'compare'; readonly text: string; readonly op: '<=' | '>=' | '<' | '>' | '=='; readonly left: LinearExpression; readonly right: LinearExpression };
+export interface LinearExpression {
+  readonly terms: readonly { readonly metric: string; readonly factor: number }[];
+  readonly constant: number;
+}
+
+/** A sweep: its candidates (already resolved and merged) and how to judge them. */
+export interface Sweep {
+  readonly name: string;
+  /** Counts printed first. */
+  readonly counts: { readonly product: number; readonly merged: number; readonly illegal: number; readonly toRun: number };
+  readonly candidates: readonly Candidate[];
+  /** Combinations that are not legal, with the reason (a model that does not fit, …). */
+  readonly illegal: readonly { readonly dimensions: Readonly<Record<string, unknown>>; readonly reason: string }[];
+  readonly objectives: readonly Objective[];
+  readonly constraints: readonly Constraint[];
+  /** Recommendations wanted. */
+  readonly top: number;
+  readonly search: { readonly method: 'grid'; readonly trials: number };
+}
+
+export interface Candidate {
+  /** `c-` + 10 hex digits of SHA-256 of the canonical resolved scenario. */
+  readonly id: string;
+  /** The values of its dimensions, inert ones left out; topology dimensions are `mode` and `layout` (such as `2×tp2`, `1×tp2 + 3×tp1`). */
+  readonly dimensions: Readonly<Record<string, unknown>>;
+  readonly scenario: Scenario;
+}

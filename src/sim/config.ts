@@ -1,0 +1,40 @@
+import type { Semantics } from '../engine/semantics.js';
+import type { ForcedChoice } from '../router/router.js';
+import type { EngineSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
+import type { PassTiming } from '../timing/timing.js';
+import type { DriverMode } from '../workload/driver.js';
+
+/** One pool of equal workers. */
+export interface PoolConfig {
+  readonly name: string;
+  readonly role: 'agg' | 'prefill' | 'decode';
+  readonly replicas: number;
+  readonly gpusPerWorker: number;
+  readonly engine: EngineSpec;
+  readonly kvBlocks: number;
+  readonly timing: PassTiming;
+  /** Divisors of prefill time and of decode time; 0 = unscaled. */
+  readonly prefillSpeedup: number;
+  readonly decodeSpeedup: number;
+}
+
+/** Everything one simulation needs beside its workload. */
+export interface SimulationConfig {
+  readonly semantics: Semantics;
+  /** One `agg` pool, or `prefill` then `decode`. */
+  readonly pools: readonly PoolConfig[];
+  readonly router: RouterSpec;
+  /** Seed of every router's generator. */
+  readonly routerSeed: bigint;
+  readonly driver: DriverMode;
+  /** Everything stops at the first event later than this; null = never. */
+  readonly maxTimeMs: number | null;
+  /** Required with a prefill and a decode pool. */
+  readonly kvTransfer: KvTransferSpec | null;
+  /** Status of a prompt that no decode worker can ever hold. */
+  readonly impossibleHandoff: 'rejected' | 'failed';
+  /** Most workers a pool may grow to; default its replicas. */
+  readonly maxWorkers?: number;
+  /** Recorded choices to follow, by role (key-value router only). */
+  readonly forced?: Partial<Record<PoolConfig['role'], ForcedChoice>>;
+}

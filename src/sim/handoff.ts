@@ -1,0 +1,134 @@
+import { STATUS, type RequestColumns } from '../metrics/observations.js';
+import type { KvTransferSpec } from '../scenario/scenario.js';
+import { TransferLinks } from './links.js';
+import type { Worker, WorkerPool } from './worker-pool.js';
+
+/** What the coordinator needs from the simulation. */
+export interface HandoffHost {
+  readonly columns: RequestColumns;
+  now(): number;
+  /** The worker has something new to do. */
+  wake(worker: Worker): void;
+  /** The prompt can never fit a decode worker. */
+  impossible(request: number): void;
+}
+
+/**
+ * Moves finished prompts from prefill to decode workers, source first: held → reserve → reserved →
+ * transfer → activate, release the source. Reservations are strictly in order: one attempt when a
+ * prompt is held and the worker idles, one at each of its pass ends, one after each activation.
+ * Source: spec engine section 8, compat parts 1 E and 4.
+ */
+export class HandoffCoordinator {
+  readonly links: TransferLinks;
+  transferMs = 0;
+  transfers = 0;
+  private readonly missingTokens: Int32Array;
+  private readonly startedMs: Float64Array;
+  private readonly arrivals: number[] = [];
+
+  constructor(
+    private readonly host: HandoffHost,
+    private readonly prefill: WorkerPool,
+    private readonly decode: WorkerPool,
+    private readonly spec: KvTransferSpec,
+  ) {
+    this.links = new TransferLinks(spec);
+    this.missingTokens = new Int32Array(host.columns.count);
+    this.startedMs = new Float64Array(host.columns.count);
+  }
+
+  /** Prompts whose cache is now complete on their prefill worker; one batch = one instant's facts. */
+  held(requests: readonly number[]): void {
+    const reserved: number[] = [];
+    for (const request of requests) {
+      this.host.columns.sourceHeldMs[request] = this.host.now();
+      this.prefill.router.finished(request);
+      const worker = this.place(request);
+      if (!worker) continue;
+      worker.pendingReservations.push(request);
+      worker.engine.setReservationPending(true);
+      if (!worker.inPass) this.attempt(worker, reserved);
+    }
+    for (const request of reserved) this.startTransfer(request);
+  }
+
+  /** A decode worker's pass has ended: arrivals that waited for it, then one attempt for the queue. */
+  passEnded(worker: Worker): void {
+    const reserved: number[] = [];
+    this.attempt(worker, reserved);
+    const activations = worker.pendingActivations.splice(0);
+    for (const request of activations) this.activate(worker, request);
+    for (const request of reserved) this.startTransfer(request);
+  }
+
+  /** Transfers that end at this instant. */
+  completeTransfers(): void {
+    this.arrivals.length = 0;
+    this.links.completeAt(this.host.now(), this.arrivals);
+    for (const request of this.arrivals) this.arrived(request);
+  }
+
+  private place(request: number): Worker | null {
+    const columns = this.host.columns;
+    const worker = this.decode.workers[this.decode.router.route(request)]!;
+    columns.decodeWorker[request] = worker.index;
+    columns.decodeRouteOverlapTokens[request] = this.decode.router.lastOverlapTokens;
+    if (worker.engine.canEverReserve(request)) return worker;
+    this.releaseSource(request);
+    this.decode.router.finished(request);
+    this.host.impossible(request);
+    return null;
+  }
+
+  /** Tries the head of a worker's queue once. */
+  private attempt(worker: Worker, reserved: number[]): void {
+    const request = worker.pendingReservations[0];
+    if (request === undefined) return;
+    const missing = worker.engine.reserve(request);
+    if (missing < 0) return;
+    worker.pendingReservations.shift();
+    worker.engine.setReservationPending(worker.pendingReservations.length > 0);
+    this.missingTokens[request] = missing;
+    this.host.columns.destinationReservedMs[request] = this.host.now();
+    reserved.push(request);
+  }
+
+  private startTransfer(request: number): void {
+    const { columns } = this.host;
+    const tokens = this.spec.charge === 'full' ? columns.promptTokens[request]! : this.missingTokens[request]!;
+    this.startedMs[request] = this.host.now();
+    const bytes = tokens === 0 ? 0 : this.links.bytes(tokens);
+    const durationMs = this.links.start(request, columns.prefillWorker[request]!, columns.decodeWorker[request]!, bytes, this.host.now());
+    if (durationMs === 0) this.arrived(request);
+  }
+
+  private arrived(request: number): void {
+    this.transfers++;
+    this.transferMs += this.host.now() - this.startedMs[request]!;
+    const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
+    if (worker.inPass) worker.pendingActivations.push(request);
+    else this.activate(worker, request);
+  }
+
+  private activate(worker: Worker, request: number): void {
+    this.host.columns.destinationActivatedMs[request] = this.host.now();
+    worker.engine.activate(request);
+    this.host.wake(worker);
+    this.releaseSource(request);
+    const reserved: number[] = [];
+    this.attempt(worker, reserved);
+    for (const next of reserved) this.startTransfer(next);
+  }
+
+  /** Frees the prompt's blocks on its prefill worker; shown at the end of that worker's pass. */
+  private releaseSource(request: number): void {
+    const worker = this.prefill.workers[this.host.columns.prefillWorker[request]!]!;
+    worker.engine.releaseSource(request);
+    this.host.columns.sourceReleasedMs[request] = worker.inPass ? worker.engine.nextChangeMs() : this.host.now();
+    this.host.wake(worker);
+  }
+}
+
+/** Columns name the status by number; here in words for the config. */
+export const IMPOSSIBLE_STATUS = { rejected: STATUS.rejected, failed: STATUS.failed } as const;

@@ -1,0 +1,74 @@
+import { GapSketch } from '../core/sketch.js';
+import type { EngineObserver } from '../engine/engine.js';
+import { STATUS, type RequestColumns, type StatusCode } from '../metrics/observations.js';
+
+/**
+ * Fills the request columns and the pooled token gaps while a run goes on. Gaps count only once
+ * their request has completed; until then they are kept as runs of (gap, count).
+ */
+export class Recorder {
+  readonly gaps = new GapSketch();
+  readonly gapRates = new GapSketch();
+  private readonly gapRuns: (number[] | undefined)[];
+
+  constructor(readonly columns: RequestColumns) {
+    this.gapRuns = new Array<number[] | undefined>(columns.count);
+  }
+
+  /** What an aggregated engine, or either stage of a disaggregated one, reports. */
+  observer(role: 'agg' | 'prefill' | 'decode'): EngineObserver {
+    return {
+      admitted: (request, atMs, reusedTokens) => this.admitted(role, request, atMs, reusedTokens),
+      preempted: (request) => {
+        this.columns.preemptions[request]!++;
+      },
+      token: (request, atMs, startMs, durationMs) => this.token(request, atMs, startMs, durationMs),
+    };
+  }
+
+  /** The request is over. Completed ones enter the gap statistics. */
+  ended(request: number, atMs: number, status: StatusCode): void {
+    this.columns.endMs[request] = atMs;
+    this.columns.status[request] = status;
+    const runs = this.gapRuns[request];
+    this.gapRuns[request] = undefined;
+    if (!runs || status !== STATUS.completed) return;
+    for (let i = 0; i < runs.length; i += 2) {
+      this.gaps.add(runs[i]!, runs[i + 1]!);
+      if (runs[i]! > 0) this.gapRates.add(1000 / runs[i]!, runs[i + 1]!);
+    }
+  }
+
+  private admitted(role: 'agg' | 'prefill' | 'decode', request: number, atMs: number, reusedTokens: number): void {
+    const columns = this.columns;
+    columns.admissions[request]!++;
+    if (Number.isNaN(columns.admitMs[request]!)) {
+      columns.admitMs[request] = atMs;
+      columns.firstReusedTokens[request] = reusedTokens;
+    }
+    if (role === 'prefill' && Number.isNaN(columns.prefillAdmitMs[request]!)) columns.prefillAdmitMs[request] = atMs;
+    if (role === 'decode') {
+      if (Number.isNaN(columns.decodeAdmitMs[request]!)) columns.decodeAdmitMs[request] = atMs;
+      columns.decodeReusedTokens[request] = Math.max(columns.decodeReusedTokens[request]!, reusedTokens);
+      return;
+    }
+    columns.reusedTokens[request] = Math.max(columns.reusedTokens[request]!, reusedTokens);
+  }
+
+  /** The gap is the pass's own duration when the previous token came at its start: equal up to the last bits, and equal values share a run. */
+  private token(request: number, atMs: number, startMs: number, durationMs: number): void {
+    const columns = this.columns;
+    const tokens = ++columns.outputTokens[request]!;
+    const previousMs = columns.lastTokenMs[request]!;
+    columns.lastTokenMs[request] = atMs;
+    if (tokens === 1) {
+      columns.firstTokenMs[request] = atMs;
+      return;
+    }
+    if (tokens === 2) columns.secondTokenMs[request] = atMs;
+    const gapMs = previousMs === startMs ? durationMs : atMs - previousMs;
+    const runs = (this.gapRuns[request] ??= []);
+    if (runs.length > 0 && runs[runs.length - 2] === gapMs) runs[runs.length - 1]!++;
+    else runs.push(gapMs, 1);
+  }
+}

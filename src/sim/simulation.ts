@@ -1,0 +1,309 @@
+import { KeyedHeap } from '../core/heap.js';
+import type { Problem } from '../core/problem.js';
+import { PrivateBlocks, SIGNAL } from '../engine/engine.js';
+import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
+import { createRequestColumns } from '../metrics/requests.js';
+import { Driver } from '../workload/driver.js';
+import type { BlockTable, Workload } from '../workload/workload.js';
+import type { SimulationConfig } from './config.js';
+import { HandoffCoordinator, IMPOSSIBLE_STATUS } from './handoff.js';
+import { Recorder } from './recorder.js';
+import { WorkerPool, type Worker } from './worker-pool.js';
+
+/** Pools ordered as ties are: decode (or aggregated) before prefill. */
+const STAGE_STRIDE = 2 ** 20;
+
+/**
+ * One run on a virtual clock. At every instant, until nothing changes: pass ends, transfers,
+ * arrivals, then idle workers start, decode before prefill. Equal times: pass ends by the order of
+ * their starts or by stage and worker (semantics), arrivals by session. Source: spec router section
+ * 8, compat parts 1 E and 2 item 12.
+ */
+export class Simulation {
+  private nowMs = 0;
+  private readonly columns;
+  private readonly recorder: Recorder;
+  private readonly driver: Driver;
+  private readonly pools: WorkerPool[];
+  private readonly entry: WorkerPool;
+  private readonly handoff: HandoffCoordinator | null;
+  private readonly passEnds = new KeyedHeap();
+  private readonly byId: Worker[] = [];
+  private readonly idOf = new Map<Worker, number>();
+  private readonly readyTimes = new KeyedHeap();
+  private readonly toStart: Worker[] = [];
+  private readonly privateBlocks: PrivateBlocks;
+  private startSequence = 0;
+  private rejections = 0;
+  private firstRejected = -1;
+  private readonly closedWithWaiting: boolean;
+
+  constructor(
+    private readonly config: SimulationConfig,
+    workload: Workload,
+    table: BlockTable,
+  ) {
+    this.columns = createRequestColumns(workload.requestCount);
+    this.columns.promptTokens.set(workload.promptTokens);
+    this.columns.requestedOutputTokens.set(workload.outputTokens);
+    this.columns.session.set(workload.session);
+    this.columns.turn.set(workload.turn);
+    this.recorder = new Recorder(this.columns);
+    this.privateBlocks = new PrivateBlocks(table.blockCount);
+    this.driver = new Driver(workload, config.driver);
+    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), this.privateBlocks));
+    for (const pool of this.pools) for (const worker of pool.workers) this.register(worker);
+    this.entry = this.pools[0]!;
+    this.handoff = this.createHandoff();
+    this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
+  }
+
+  /** Virtual time, ms. */
+  get now(): number {
+    return this.nowMs;
+  }
+
+  /** The pools, for those who scale them. */
+  get workerPools(): readonly WorkerPool[] {
+    return this.pools;
+  }
+
+  /**
+   * Processes instants until the run is over or `instants` have passed.
+   *
+   * @returns true when the run is over
+   */
+  advance(instants: number): boolean {
+    for (let count = 0; count < instants; count++) {
+      const next = Math.min(this.passEnds.topKey, this.readyTimes.topKey, this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
+      if (next === Infinity) return true;
+      if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
+        this.nowMs = this.config.maxTimeMs;
+        return true;
+      }
+      this.nowMs = next;
+      this.processInstant();
+    }
+    return false;
+  }
+
+  /** Adds a worker that is ready `startupMs` from now. */
+  addWorker(pool: WorkerPool, startupMs: number): Worker {
+    const worker = pool.add(this.nowMs);
+    this.register(worker);
+    this.readyTimes.push(this.nowMs + startupMs, this.idOf.get(worker)!, this.idOf.get(worker)!);
+    return worker;
+  }
+
+  /** Lets a worker finish what it has and leave. */
+  drainWorker(worker: Worker): void {
+    worker.pool.drain(worker);
+    worker.pool.removeIfEmpty(worker, this.nowMs);
+  }
+
+  /** What was seen; checks that every request is accounted for and every block is back. */
+  observe(): Observations {
+    const drained = this.driver.isDrained();
+    if (drained) this.checkConservation();
+    return {
+      requests: this.columns,
+      gaps: this.recorder.gaps,
+      gapRates: this.recorder.gapRates,
+      pools: this.pools.map((pool) => pool.observe(this.nowMs)),
+      transferMs: this.handoff?.transferMs ?? 0,
+      transfers: this.handoff?.transfers ?? 0,
+      endMs: this.nowMs,
+      warnings: this.warnings(),
+    };
+  }
+
+  private register(worker: Worker): void {
+    this.idOf.set(worker, this.byId.length);
+    this.byId.push(worker);
+  }
+
+  private createHandoff(): HandoffCoordinator | null {
+    const [prefill, decode] = this.pools;
+    if (!decode) return null;
+    if (!this.config.kvTransfer) throw new Error('a disaggregated simulation needs kvTransfer');
+    return new HandoffCoordinator(
+      {
+        columns: this.columns,
+        now: () => this.nowMs,
+        wake: (worker) => this.wake(worker),
+        impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
+      },
+      prefill!,
+      decode,
+      this.config.kvTransfer,
+    );
+  }
+
+  /** In a closed loop some references notice a waiting turn only when something else happens. */
+  private nextArrivalMs(): number {
+    const ready = this.driver.nextReadyMs();
+    return this.closedWithWaiting && ready > this.nowMs && this.driver.requestsInFlight > 0 ? Infinity : ready;
+  }
+
+  private processInstant(): void {
+    let changed = true;
+    while (changed) {
+      changed = false;
+      while (this.passEnds.topKey <= this.nowMs) {
+        this.endPass(this.byId[this.passEnds.pop()]!);
+        changed = true;
+      }
+      while (this.readyTimes.topKey <= this.nowMs) {
+        const worker = this.byId[this.readyTimes.pop()]!;
+        if (worker.state === 'starting') worker.pool.makeReady(worker);
+      }
+      if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
+        this.handoff.completeTransfers();
+        changed = true;
+      }
+      for (let request = this.driver.pop(this.nowMs); request >= 0; request = this.driver.pop(this.nowMs)) this.arrive(request);
+      if (this.startWorkers()) changed = true;
+    }
+  }
+
+  private arrive(request: number): void {
+    this.columns.arrivalMs[request] = this.driver.arrivalMs(request, this.nowMs);
+    const router = this.entry.router;
+    const worker = this.entry.workers[router.route(request)]!;
+    if (this.handoff) {
+      this.columns.prefillWorker[request] = worker.index;
+      this.columns.prefillRouteOverlapTokens[request] = router.lastOverlapTokens;
+    } else {
+      this.columns.decodeWorker[request] = worker.index;
+      this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
+    }
+    worker.engine.submit(request);
+    this.wake(worker);
+  }
+
+  private wake(worker: Worker): void {
+    if (worker.queuedToStart) return;
+    worker.queuedToStart = true;
+    this.toStart.push(worker);
+  }
+
+  /** Decode and aggregated workers first, each in order of its number; then prefill workers. */
+  private startWorkers(): boolean {
+    if (this.toStart.length === 0) return false;
+    const list = this.toStart.splice(0);
+    if (list.length > 1) list.sort((a, b) => this.rank(a) - this.rank(b));
+    const held: number[] = [];
+    let started = false;
+    for (const worker of list) {
+      worker.queuedToStart = false;
+      if (worker.inPass) continue;
+      if (worker.pool.config.role === 'prefill') {
+        if (this.startPrefill(worker, held)) started = true;
+      } else if (worker.engine.start(this.nowMs, Infinity)) {
+        this.scheduleEnd(worker);
+        started = true;
+      }
+      worker.pool.removeIfEmpty(worker, this.nowMs);
+    }
+    if (held.length > 0) {
+      this.handoff!.held(held);
+      started = true;
+    }
+    return started;
+  }
+
+  /** Prefill passes that take no time run one after another before anything else sees them (compat E2). */
+  private startPrefill(worker: Worker, held: number[]): boolean {
+    let started = false;
+    while (worker.engine.start(this.nowMs, Infinity)) {
+      started = true;
+      if (worker.engine.nextChangeMs() > this.nowMs) {
+        this.scheduleEnd(worker);
+        break;
+      }
+      this.showPass(worker, held);
+    }
+    return started;
+  }
+
+  private scheduleEnd(worker: Worker): void {
+    worker.inPass = true;
+    const id = this.idOf.get(worker)!;
+    const tie = this.config.semantics.tiesByWorker ? this.rank(worker) : this.startSequence++;
+    this.passEnds.push(worker.engine.nextChangeMs(), tie, id);
+  }
+
+  private rank(worker: Worker): number {
+    return (worker.pool.config.role === 'prefill' ? STAGE_STRIDE : 0) + worker.index;
+  }
+
+  private endPass(worker: Worker): void {
+    worker.inPass = false;
+    const held: number[] = [];
+    this.showPass(worker, held);
+    if (worker.pool.config.role === 'decode') this.handoff!.passEnded(worker);
+    if (held.length > 0) this.handoff!.held(held);
+    this.wake(worker);
+  }
+
+  /** Cache changes first, then the pass's signals in order. */
+  private showPass(worker: Worker, held: number[]): void {
+    worker.cacheEvents.flush();
+    const effects = worker.engine.advance();
+    const router = worker.pool.router;
+    const isPrefill = worker.pool.config.role === 'prefill';
+    for (let i = 0; i < effects.count; i++) {
+      const request = effects.requests[i]!;
+      switch (effects.kinds[i]!) {
+        case SIGNAL.firstToken:
+          if (!isPrefill) router.firstToken(request);
+          break;
+        case SIGNAL.finished:
+          if (isPrefill) held.push(request);
+          else {
+            router.finished(request);
+            this.end(request, STATUS.completed);
+          }
+          break;
+        case SIGNAL.rejected:
+          router.finished(request);
+          this.end(request, STATUS.rejected);
+          break;
+      }
+    }
+  }
+
+  private end(request: number, status: StatusCode): void {
+    this.recorder.ended(request, this.nowMs, status);
+    this.privateBlocks.forget(request);
+    if (status !== STATUS.completed) {
+      this.rejections++;
+      if (this.firstRejected < 0) this.firstRejected = request;
+    }
+    this.driver.ended(request, this.nowMs);
+  }
+
+  private checkConservation(): void {
+    for (let request = 0; request < this.columns.count; request++) {
+      if (this.columns.status[request] === STATUS.unfinished) throw new Error(`invariant broken: request ${request} is not accounted for`);
+    }
+    for (const pool of this.pools) {
+      for (const worker of pool.workers) {
+        if (!worker.engine.isEmpty()) throw new Error(`invariant broken: worker ${worker.index} of ${pool.config.name} still holds something`);
+      }
+    }
+  }
+
+  private warnings(): Problem[] {
+    if (this.rejections === 0) return [];
+    const request = this.firstRejected;
+    return [
+      {
+        code: 'W-REJECTED',
+        path: 'requests',
+        what: `${this.rejections} of ${this.columns.count} requests can never run here; the first is request ${request} (${this.columns.promptTokens[request]} prompt tokens, ${this.columns.requestedOutputTokens[request]} output tokens)`,
+        hint: 'give the engine more KV blocks, a longer context, or chunked prefill',
+      },
+    ];
+  }
+}

@@ -1,0 +1,180 @@
+import { VllmCore } from '../engine/vllm.js';
+import type { EngineCore, EngineObserver, PrivateBlocks } from '../engine/engine.js';
+import type { CacheListener } from '../kv/block-pool.js';
+import type { PoolObservations } from '../metrics/observations.js';
+import { POLICIES, type Router } from '../router/router.js';
+import { Wyrand } from '../router/wyrand.js';
+import type { BlockTable, Workload } from '../workload/workload.js';
+import type { PoolConfig, SimulationConfig } from './config.js';
+
+/** One worker as the simulation sees it. */
+export interface Worker {
+  readonly pool: WorkerPool;
+  readonly index: number;
+  readonly engine: EngineCore;
+  readonly cacheEvents: CacheEvents;
+  state: 'starting' | 'active' | 'draining' | 'removed';
+  /** A pass is in flight. */
+  inPass: boolean;
+  /** Already on the list of workers to start. */
+  queuedToStart: boolean;
+  /** Decode role: handoffs waiting for room, and arrivals that wait for the pass to end. */
+  readonly pendingReservations: number[];
+  readonly pendingActivations: number[];
+}
+
+/** Cache changes on their way to the router: at once, or at the end of the pass that made them. */
+export class CacheEvents implements CacheListener {
+  /** block + 1 = stored, −(block + 1) = removed. */
+  private readonly buffer: number[] = [];
+  constructor(
+    private readonly target: CacheListener,
+    private readonly immediate: boolean,
+    private readonly sharedBlocks: number,
+  ) {}
+
+  stored(block: number): void {
+    if (block >= this.sharedBlocks) return;
+    if (this.immediate) this.target.stored(block);
+    else this.buffer.push(block + 1);
+  }
+
+  removed(block: number): void {
+    if (block >= this.sharedBlocks) return;
+    if (this.immediate) this.target.removed(block);
+    else this.buffer.push(-(block + 1));
+  }
+
+  flush(): void {
+    for (const event of this.buffer) {
+      if (event > 0) this.target.stored(event - 1);
+      else this.target.removed(-event - 1);
+    }
+    this.buffer.length = 0;
+  }
+}
+
+const DEAF: CacheListener = { stored: () => undefined, removed: () => undefined };
+
+/** Equal workers behind one router. Workers may be added and drained while the run goes on. */
+export class WorkerPool {
+  readonly workers: Worker[] = [];
+  readonly router: Router;
+  private readonly maxWorkers: number;
+  /** ∫ provisioned workers dt up to `countedMs`, in worker·ms. */
+  private workerMs = 0;
+  private countedMs = 0;
+  private provisioned = 0;
+  private fewest: number;
+  private most: number;
+
+  constructor(
+    readonly config: PoolConfig,
+    private readonly simulation: SimulationConfig,
+    private readonly workload: Workload,
+    private readonly table: BlockTable,
+    private readonly observer: EngineObserver,
+    private readonly privateBlocks: PrivateBlocks,
+  ) {
+    this.maxWorkers = Math.max(config.replicas, simulation.maxWorkers ?? 0);
+    const forced = simulation.forced?.[config.role];
+    this.router = POLICIES[simulation.router.policy]({
+      spec: simulation.router,
+      role: config.role,
+      maxWorkers: this.maxWorkers,
+      table,
+      promptTokens: workload.promptTokens,
+      random: new Wyrand(simulation.routerSeed),
+      ...(forced ? { forced } : {}),
+    });
+    for (let replica = 0; replica < config.replicas; replica++) this.makeReady(this.add(0));
+    this.fewest = this.most = config.replicas;
+  }
+
+  /** A worker that is provisioned from `nowMs` on and not yet ready. */
+  add(nowMs: number): Worker {
+    const index = this.workers.length;
+    if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
+    this.count(nowMs, 1);
+    const { engine, kvBlocks, timing, prefillSpeedup, decodeSpeedup, role } = this.config;
+    const { semantics } = this.simulation;
+    const listener = this.router.cacheListener(index) ?? DEAF;
+    const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
+    const core = new VllmCore(
+      { role, engine, kvBlocks, semantics, timing, prefillSpeedup, decodeSpeedup },
+      {
+        promptTokens: this.workload.promptTokens,
+        outputTokens: this.workload.outputTokens,
+        table: this.table,
+        privateBlocks: this.privateBlocks,
+        observer: this.observer,
+        cacheListener: listener === DEAF ? null : cacheEvents,
+      },
+    );
+    const worker: Worker = {
+      pool: this, index, engine: core, cacheEvents, state: 'starting', inPass: false, queuedToStart: false, pendingReservations: [], pendingActivations: [],
+    };
+    this.workers.push(worker);
+    return worker;
+  }
+
+  /** From now on the router may choose it. */
+  makeReady(worker: Worker): void {
+    worker.state = 'active';
+    this.router.setEligible(worker.index, true);
+  }
+
+  /** No new requests; it leaves once it is empty. */
+  drain(worker: Worker): void {
+    worker.state = 'draining';
+    this.router.setEligible(worker.index, false);
+  }
+
+  /** Removes a draining worker that has nothing left to do. */
+  removeIfEmpty(worker: Worker, nowMs: number): void {
+    if (worker.state !== 'draining' || worker.inPass || !worker.engine.isEmpty()) return;
+    if (worker.pendingReservations.length + worker.pendingActivations.length > 0) return;
+    worker.state = 'removed';
+    this.router.remove(worker.index);
+    this.count(nowMs, -1);
+  }
+
+  observe(endMs: number): PoolObservations {
+    this.count(endMs, 0);
+    const total = { passes: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peak: 0 };
+    for (const { engine } of this.workers) {
+      const statistics = engine.statistics;
+      total.passes += statistics.passes;
+      total.busyMs += statistics.busyMs;
+      total.preemptions += statistics.preemptions;
+      total.hitBlocks += statistics.hitBlocks;
+      total.evictedBlocks += statistics.evictedBlocks;
+      total.peak = Math.max(total.peak, statistics.peakActiveBlocks);
+    }
+    return {
+      name: this.config.name,
+      role: this.config.role,
+      workersStart: this.config.replicas,
+      workersMin: this.fewest,
+      workersMax: this.most,
+      workersEnd: this.provisioned,
+      gpusPerWorker: this.config.gpusPerWorker,
+      kvBlocksPerWorker: this.config.kvBlocks,
+      workerSeconds: this.workerMs / 1000,
+      busyMs: total.busyMs,
+      passes: total.passes,
+      kvPeakRatio: total.peak / this.config.kvBlocks,
+      preemptions: total.preemptions,
+      hitBlocks: total.hitBlocks,
+      evictedBlocks: total.evictedBlocks,
+    };
+  }
+
+  private count(nowMs: number, change: number): void {
+    this.workerMs += this.provisioned * (nowMs - this.countedMs);
+    this.countedMs = nowMs;
+    this.provisioned += change;
+    this.fewest = Math.min(this.fewest, this.provisioned);
+    this.most = Math.max(this.most, this.provisioned);
+  }
+}

@@ -1,0 +1,94 @@
+import { prepareWorkload } from '../sim/execute.js';
+import type { Report } from '../metrics/report.js';
+import { metricsOf } from '../metrics/metrics-of.js';
+import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
+import { expandBlocks } from '../workload/expand.js';
+import type { BlockTable, Workload } from '../workload/workload.js';
+import { judgeSweep, type Measured } from './judge.js';
+import { ThreadPool, type Outcome } from './pool.js';
+import type { RunSeries, SweepResult } from './result.js';
+
+/** What all candidates of one workload share. */
+export interface SharedWorkload {
+  readonly workload: Workload;
+  /** Tokens per engine block → the prompts cut into such blocks. */
+  readonly blockTables: Map<number, BlockTable>;
+}
+
+export interface RunInput {
+  readonly scenario: Scenario;
+  /** Wanted beside the report: samples and timeline. */
+  readonly series: boolean;
+}
+
+export interface RunOutput {
+  readonly report: Report;
+  readonly series: RunSeries | null;
+}
+
+export interface SweepOptions {
+  /** Threads. Never changes a result. */
+  readonly parallel: number;
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Aborting rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Script of a thread; the compiled `thread.js` otherwise. */
+  readonly threadFile?: URL;
+}
+
+/**
+ * Runs every candidate on worker threads and judges the results. Candidates whose run throws, or
+ * takes its thread down, end as `failed` with the reason. Throws what preparing a workload throws
+ * (`InputError` for an unreadable trace).
+ */
+export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepResult> {
+  const { candidates } = sweep;
+  const pool = new ThreadPool<SharedWorkload, RunInput, RunOutput>({
+    file: options.threadFile ?? THREAD_FILE,
+    threads: options.parallel,
+    shared: (group) => shareWorkload(candidates.filter(({ scenario }) => workloadKey(scenario) === group)),
+    signal: options.signal,
+  });
+  const job = (scenario: Scenario, series: boolean): { group: string; input: RunInput } => ({ group: workloadKey(scenario), input: { scenario, series } });
+  try {
+    let done = 0;
+    const outcomes = await pool.run(
+      candidates.map(({ scenario }) => job(scenario, false)),
+      () => options.onProgress?.(++done, candidates.length),
+    );
+    const result = judgeSweep(sweep, outcomes.map((outcome, index) => measured(candidates[index]!, outcome)));
+    const winner = result.recommendations[0]?.candidate.candidate.scenario;
+    if (!winner) return result;
+    const [again] = await pool.run([job(withTimeline(winner), true)]);
+    return { ...result, winnerSeries: again!.ok ? again!.value.series : null };
+  } finally {
+    await pool.close();
+  }
+}
+
+/** The compiled thread, also when this file runs from its source. */
+const THREAD_FILE = new URL(import.meta.url.endsWith('.ts') ? '../../dist/sweep/thread.js' : './thread.js', import.meta.url);
+
+/** Equal for scenarios that share one workload. */
+function workloadKey({ workload, run, deployment }: Scenario): string {
+  // Traces are read the same whatever the block size; generated prompts are cut to it.
+  const blockTokens = workload.source.kind === 'trace' ? 0 : deployment.pools[0]!.engine.blockTokens;
+  return JSON.stringify([workload, run.seed, blockTokens]);
+}
+
+async function shareWorkload(users: readonly Candidate[]): Promise<SharedWorkload> {
+  const { workload: spec, run, deployment } = users[0]!.scenario;
+  const workload = await prepareWorkload(spec, run.seed, deployment.pools[0]!.engine.blockTokens);
+  const sizes = new Set(users.flatMap(({ scenario }) => scenario.deployment.pools.map(({ engine }) => engine.blockTokens)));
+  return { workload, blockTables: new Map([...sizes].map((size) => [size, expandBlocks(workload, size)])) };
+}
+
+function measured(candidate: Candidate, outcome: Outcome<RunOutput>): Measured {
+  if (!outcome.ok) return { candidate, status: 'failed', reason: outcome.reason, report: null, metrics: {} };
+  return { candidate, status: 'completed', reason: '', report: outcome.value.report, metrics: metricsOf(outcome.value.report) };
+}
+
+function withTimeline(scenario: Scenario): Scenario {
+  const { capture } = scenario.run;
+  return capture.includes('timeline') ? scenario : { ...scenario, run: { ...scenario.run, capture: [...capture, 'timeline'] } };
+}

@@ -1,0 +1,24 @@
+/** What a sweep thread runs: simulations, one per message. Loaded from `dist/` by `pool.ts`. */
+import { parentPort } from 'node:worker_threads';
+import { executeScenario } from '../sim/execute.js';
+import type { BlockTable, Workload } from '../workload/workload.js';
+import type { Outcome, ThreadRequest } from './pool.js';
+import type { RunInput, RunOutput, SharedWorkload } from './run.js';
+
+const port = parentPort!;
+let workload: Workload;
+let blockTables: Map<number, BlockTable>;
+
+port.on('message', ({ shared, input }: ThreadRequest<SharedWorkload, RunInput>) => {
+  if (shared) ({ workload, blockTables } = shared);
+  port.postMessage(execute(input));
+});
+
+function execute({ scenario, series }: RunInput): Outcome<RunOutput> {
+  try {
+    const outcome = executeScenario(scenario, workload, { blockTables });
+    return { ok: true, value: { report: outcome.report, series: series ? outcome.series : null } };
+  } catch (error) {
+    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+  }
+}

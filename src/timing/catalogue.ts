@@ -1,0 +1,192 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { InputError } from '../core/problem.js';
+import { readHuggingFaceConfig } from './hugging-face.js';
+
+/**
+ * What is known about models, GPUs and engines: the YAML files of `engines/`, read once and checked.
+ */
+
+const positive = z.number().positive();
+const count = z.number().int().positive();
+
+/** Precision of a checkpoint's linear layers; the logits layer stays bf16. */
+const quantization = z.enum(['bf16', 'fp8', 'fp8_block', 'nvfp4', 'mxfp4', 'int4']);
+export type Quantization = z.infer<typeof quantization>;
+
+const modelSchema = z.strictObject({
+  /** Further Hugging Face names of the same geometry. */
+  aliases: z.array(z.string()).default([]),
+  /** dense: Llama-like, two all-reduces a layer; moe: experts; mla: latent attention. */
+  family: z.enum(['dense', 'moe', 'mla']),
+  layers: count,
+  /** Layers that keep a KV cache; all of them if absent. */
+  kv_layers: count.optional(),
+  hidden: count,
+  heads: count,
+  kv_heads: count,
+  head_dim: count,
+  ffn: z.number().int().min(0),
+  vocab: count,
+  experts: count.optional(),
+  top_k: count.optional(),
+  shared_experts: count.optional(),
+  moe_ffn: count.optional(),
+  q_lora_rank: count.optional(),
+  kv_lora_rank: count.optional(),
+  rope_dim: count.optional(),
+  /** Sliding window in tokens, on some layers or all. */
+  window: count.optional(),
+  qk_norm: z.boolean().default(false),
+  quant: quantization.default('bf16'),
+  /** Tokens it was trained for. */
+  context: count.optional(),
+});
+/** Geometry of a model; lengths in elements. */
+export type Model = z.infer<typeof modelSchema> & { readonly name: string };
+
+const perGpuCount = z.record(z.string().regex(/^\d+$/), z.number().min(0));
+
+const hardwareSchema = z.strictObject({
+  memory_bytes: positive,
+  /** bytes/s */
+  memory_bandwidth: positive,
+  /** Share of the bandwidth that a memory-bound operator reaches, and what it costs before it starts. */
+  memory_efficiency: positive.max(1),
+  memory_latency_us: z.number().min(0),
+  /** Dense flop/s by data type. */
+  flops: z.strictObject({ bf16: positive, int8: positive.optional(), fp8: positive.optional(), fp4: positive.optional() }),
+  sm_count: count.optional(),
+  gpus_per_node: count,
+  gpus_per_rack: count.optional(),
+  /** bytes/s per GPU, one direction. */
+  intra_node_bandwidth: positive,
+  inter_node_bandwidth: positive,
+  inter_rack_bandwidth: positive.optional(),
+  /** Communication buffers in bytes, by number of GPUs. */
+  nccl_bytes: perGpuCount,
+  /** Runtime memory in bytes. */
+  other_bytes: z.number().min(0),
+});
+export type Hardware = z.infer<typeof hardwareSchema> & { readonly name: string };
+
+const backendSchema = z.strictObject({
+  default_version: z.string(),
+  /** By tensor parallelism. */
+  activation_coefficients: perGpuCount,
+  activation_floor_bytes: z.number().min(0),
+});
+export type Backend = z.infer<typeof backendSchema>;
+
+const enginesFolder = new URL('../../engines/', import.meta.url);
+
+/** Parses one file of `engines/` against a schema; the files ship with the package, so a mismatch is our defect. */
+export function readEngineFile<T>(path: string, schema: z.ZodType<T>): T {
+  const url = new URL(path, enginesFolder);
+  try {
+    return schema.parse(parse(readFileSync(url, 'utf8'), { merge: true }));
+  } catch (error) {
+    throw new InputError({ code: 'E-FILE', file: fileURLToPath(url), what: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** All files of a folder of `engines/`, in name order. */
+function readEngineFolder<T>(folder: string, schema: z.ZodType<T>): T[] {
+  const names = readdirSync(new URL(folder, enginesFolder)).filter((name) => name.endsWith('.yaml')).sort();
+  return names.map((name) => readEngineFile(folder + name, schema));
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
+
+const models = once(() => {
+  const byName = new Map<string, Model>();
+  for (const file of readEngineFolder('models/', z.record(z.string(), modelSchema))) {
+    for (const [name, geometry] of Object.entries(file)) {
+      const model = { ...geometry, name };
+      for (const key of [name, ...model.aliases]) byName.set(key, model);
+    }
+  }
+  return byName;
+});
+
+const hardware = once(() => {
+  const file = z.strictObject({ defaults: z.unknown(), gpus: z.record(z.string(), hardwareSchema) });
+  const entries = readEngineFolder('hardware/', file).flatMap(({ gpus }) => Object.entries(gpus));
+  return new Map<string, Hardware>(entries.map(([name, gpu]) => [name, { ...gpu, name }]));
+});
+
+const backends = once(() => new Map([['vllm', readEngineFile('backends/vllm.yaml', backendSchema)]]));
+
+/** Hugging Face names of the catalogue, aliases included, sorted. */
+export function modelNames(): readonly string[] {
+  return [...models().keys()].sort();
+}
+
+/** GPU names of the catalogue, sorted. */
+export function hardwareNames(): readonly string[] {
+  return [...hardware().keys()].sort();
+}
+
+const configModels = new Map<string, Model | null>();
+
+/**
+ * A model by Hugging Face name, or by path to its `config.json` (anything that ends in `.json`).
+ * Null when neither exists. Throws InputError when the file exists and is not such a configuration.
+ */
+export function findModel(name: string): Model | null {
+  const known = models().get(name);
+  if (known !== undefined || !name.endsWith('.json')) return known ?? null;
+  let model = configModels.get(name);
+  if (model === undefined) {
+    const fields = readHuggingFaceConfig(name);
+    model = fields === null ? null : { ...modelSchema.parse(fields), name };
+    configModels.set(name, model);
+  }
+  return model;
+}
+
+/** A GPU by name; null = not in the catalogue. */
+export function findHardware(name: string): Hardware | null {
+  return hardware().get(name) ?? null;
+}
+
+/** As findModel; throws InputError where it is null. */
+export function requireModel(name: string): Model {
+  const model = findModel(name);
+  if (model === null) throw new InputError({ code: 'E-ENUM', what: `model '${name}' is not in the catalogue`, hint: `use a Hugging Face name of the catalogue, such as ${[...models().keys()][0]}, or a path to a config.json` });
+  return model;
+}
+
+/** As findHardware; throws InputError where it is null. */
+export function requireHardware(name: string): Hardware {
+  const gpu = findHardware(name);
+  if (gpu === null) throw new InputError({ code: 'E-ENUM', what: `hardware '${name}' is not in the catalogue`, hint: `use one of ${hardwareNames().join(', ')}` });
+  return gpu;
+}
+
+/** Engine data by engine name. Throws InputError for an engine without any. */
+export function requireBackend(engine: string): Backend {
+  const backend = backends().get(engine);
+  if (backend === undefined) throw new InputError({ code: 'E-ENUM', what: `engine '${engine}' is not in the catalogue`, hint: `use one of ${[...backends().keys()].join(', ')}` });
+  return backend;
+}
+
+/** The value of the largest number of GPUs listed that is not above `gpus`. */
+export function byGpuCount(table: Readonly<Record<string, number>>, gpus: number): number {
+  const listed = Object.keys(table).map(Number).filter((key) => key <= gpus);
+  return table[Math.max(...listed)] ?? 0;
+}
+
+/**
+ * Bandwidth between `gpus` GPUs in bytes/s per GPU: the narrowest link they cross, node or rack (perf-model section 1.1).
+ */
+export function linkBandwidth(gpu: Hardware, gpus: number): number {
+  if (gpus <= gpu.gpus_per_node) return gpu.intra_node_bandwidth;
+  if (gpus <= (gpu.gpus_per_rack ?? Infinity)) return gpu.inter_node_bandwidth;
+  return gpu.inter_rack_bandwidth ?? gpu.inter_node_bandwidth;
+}

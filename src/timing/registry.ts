@@ -1,0 +1,49 @@
+import { InputError } from '../core/problem.js';
+import type { EngineSpec, TimingSpec } from '../scenario/scenario.js';
+import { fittedTiming } from './fitted.js';
+import { FIXED_DESCRIPTION, fixedTiming } from './fixed.js';
+import { POLYNOMIAL_DESCRIPTION, polynomialTiming } from './polynomial.js';
+import type { PassTiming, TimingDescription } from './timing.js';
+
+/** What a timing source may ask about the workers it times. */
+export interface TimedPool {
+  readonly model: string | null;
+  readonly hardware: string | null;
+  readonly engine: EngineSpec;
+  readonly tp: number;
+}
+
+export interface CreatedTiming {
+  readonly timing: PassTiming;
+  readonly description: TimingDescription;
+}
+
+type Create = (spec: TimingSpec, pool: TimedPool, decodeBy: 'blocks' | 'tokens') => CreatedTiming;
+
+const sources: Readonly<Record<TimingSpec['source'], Create>> = {
+  polynomial: (_spec, _pool, decodeBy) => ({ timing: polynomialTiming(decodeBy), description: POLYNOMIAL_DESCRIPTION }),
+  fixed: (spec) => ({ timing: fixedTiming(spec.prefillMs, spec.decodeMs), description: FIXED_DESCRIPTION }),
+  fitted: (_spec, pool) => createFitted(pool),
+};
+
+/**
+ * The timing of one pool. `decodeBy`: what the polynomial takes the cache's use from.
+ * Throws InputError where `fitted` does not cover the pool.
+ */
+export function createTiming(spec: TimingSpec, pool: TimedPool, decodeBy: 'blocks' | 'tokens'): CreatedTiming {
+  return sources[spec.source](spec, pool, decodeBy);
+}
+
+const fittedTimings = new Map<string, CreatedTiming>();
+
+/** One instance per worker shape: what it remembers serves every pool and every candidate of a sweep. */
+function createFitted({ model, hardware, engine, tp }: TimedPool): CreatedTiming {
+  if (model === null || hardware === null) throw new InputError({ code: 'E-MISSING', what: "timing 'fitted' needs a model and hardware" });
+  const key = JSON.stringify([model, hardware, engine.name, engine.version, tp]);
+  let created = fittedTimings.get(key);
+  if (created === undefined) {
+    created = fittedTiming({ model, hardware, engine: engine.name, engineVersion: engine.version, tp });
+    fittedTimings.set(key, created);
+  }
+  return created;
+}

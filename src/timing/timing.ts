@@ -1,0 +1,43 @@
+/**
+ * What one forward pass holds, as the scheduler hands it to a timing source. One mutable object per
+ * worker, refilled every pass: sources read it and keep no reference.
+ */
+export interface PassShape {
+  /** Requests with prompt work in this pass. */
+  prefillRequests: number;
+  /** Σ over them of the position their chunk ends at, tokens. */
+  prefillEndTokens: number;
+  /** Σ over them of the position it starts at (cached tokens and earlier chunks), tokens. */
+  prefillStartTokens: number;
+  /** Σ over them of end² − start², tokens²: the causal attention's work. */
+  prefillAttentionTokens2: number;
+  /** Requests that take a decode step in this pass. */
+  decodeRequests: number;
+  /** Σ over them of known tokens L, new one excluded. */
+  decodeContextTokens: number;
+  /** KV blocks referenced by requests after this pass's allocations, and those that exist. */
+  occupiedBlocks: number;
+  capacityBlocks: number;
+  /** Tokens per block. */
+  blockTokens: number;
+}
+
+/**
+ * Forward-pass time of one worker shape. Results are raw milliseconds: the engine rounds to whole
+ * nanoseconds and divides by speed-ups. A pass lasts `prefillMs + decodeMs`; each is asked only when
+ * the pass has that kind of work, and may look at the other kind's fields (a mixed pass).
+ */
+export interface PassTiming {
+  prefillMs(shape: PassShape): number;
+  decodeMs(shape: PassShape): number;
+}
+
+/** What a report says about a timing source. */
+export interface TimingDescription {
+  /** `polynomial`, `fixed`, `fitted`, … */
+  readonly source: string;
+  /** Which coefficients or tables, with version and every substitution made. */
+  readonly calibration: string;
+  /** Median absolute error in percent as published for the calibration; null = unknown. */
+  readonly errorPct: { readonly ttft: number | null; readonly tpot: number | null };
+}

@@ -1,0 +1,37 @@
+import type { WorkloadSpec } from '../scenario/scenario.js';
+import { WorkloadBuilder } from './builder.js';
+import { checkOpenLoop, readMooncake } from './formats/mooncake.js';
+import { GENERATED_BLOCK_TOKENS } from './generate/drafts.js';
+import { generateTrace, type TraceRow } from './generate/generate.js';
+import { synthesizeLoad } from './synthetic.js';
+import type { Workload } from './workload.js';
+
+/**
+ * Reads or makes the workload of a scenario, cut to `spec.requests`. `blockTokens` is the engine's
+ * block size (plain synthetic prompts are made of such blocks); `seed` is the run's.
+ * Throws `InputError` with the reader's codes, or `E-TRACE` where an open loop lacks timestamps.
+ */
+export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens }: { readonly seed: number; readonly blockTokens: number }): Promise<Workload> {
+  const { source, load, requests } = spec;
+  switch (source.kind) {
+    case 'trace': {
+      const workload = await readMooncake(source.path, { blockTokens: spec.traceBlockTokens, strict: true, requests });
+      if (load.kind !== 'concurrency') checkOpenLoop(workload);
+      return workload;
+    }
+    case 'synthetic':
+      return synthesizeLoad({ ...source, count: requests ?? 0, load, blockTokens, seed });
+    case 'generate':
+      return rowsToWorkload(source.like, generateTrace({ ...source, seed }).slice(0, requests ?? undefined));
+  }
+}
+
+/** Generated rows as a workload of independent requests. */
+export function rowsToWorkload(name: string, rows: readonly TraceRow[]): Workload {
+  const builder = new WorkloadBuilder(name, GENERATED_BLOCK_TOKENS);
+  rows.forEach((row, i) => {
+    const session = builder.addSession(`request_${i + 1}`);
+    builder.addRequest({ session, arrivalMs: row.timestamp, delayMs: 0, promptTokens: row.input_length, outputTokens: row.output_length }, row.hash_ids);
+  });
+  return builder.finish([]);
+}

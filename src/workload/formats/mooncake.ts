@@ -1,0 +1,296 @@
+import { basename } from 'node:path';
+import { InputError, type Problem } from '../../core/problem.js';
+import { WorkloadBuilder } from '../builder.js';
+import type { Workload } from '../workload.js';
+import { lineBatches } from './lines.js';
+import { columnOf, scanRow, type RowMember } from './json-row.js';
+
+export interface MooncakeOptions {
+  /** Tokens per hash id. */
+  readonly blockTokens: number;
+  /** A prompt longer than its ids cover is an error; else it is cut to them, with one `W-CLAMP`. */
+  readonly strict: boolean;
+  /** First N rows (after `skip`); null or absent = all. */
+  readonly requests?: number | null;
+  /** Rows left out at the start, unread. */
+  readonly skip?: number;
+}
+
+const MAX_TOKENS = 2 ** 31 - 1;
+
+type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay';
+const FIELDS = new Map<string, Field>([
+  ['timestamp', 'timestamp'],
+  ['created_time', 'timestamp'],
+  ['input_length', 'input_length'],
+  ['input_tokens', 'input_length'],
+  ['output_length', 'output_length'],
+  ['output_tokens', 'output_length'],
+  ['hash_ids', 'hash_ids'],
+  ['session_id', 'session_id'],
+  ['delay', 'delay'],
+  ['delay_ms', 'delay'],
+]);
+
+/** Fields that change what the file means: such a file is refused, not read halfway. */
+const FOREIGN = new Map([
+  ['output_token_ids', 'authored output tokens'],
+  ['schema', 'a file with a header or schema (agentic Mooncake v2, Dynamo request trace)'],
+  ...['wait_for', 'branches', 'prefix_reset', 'tool_wait_ms', 'tool_events', 'request_kind'].map((key) => [key, 'agentic Mooncake v1'] as const),
+  ...['play_id', 'dependencies', 'not_before_ms'].map((key) => [key, 'agentic Mooncake v2'] as const),
+  ...['event', 'event_type', 'agent_context'].map((key) => [key, 'a Dynamo request trace'] as const),
+  ...['num_turns', 'input_prompt_length'].map((key) => [key, 'an Applied Compute trace'] as const),
+  ...['chat_id', 'parent_chat_id'].map((key) => [key, 'a Bailian trace'] as const),
+  ['requests', 'a Weka trace'],
+]);
+
+/** Hints to a router queue; nothing here reads them yet. */
+const UNREAD = new Set(['priority', 'strict_priority', 'policy_class', 'routing_constraints']);
+
+interface Session {
+  readonly index: number;
+  lastTimestampMs: number;
+}
+
+/**
+ * Reads a Mooncake trace, plain or `.gz`, line by line. Blank lines are skipped and counted; every
+ * other line is a request or an error, never skipped. Arrivals are shifted so that the first is 0;
+ * rows without a time are accepted (see `checkOpenLoop`).
+ * Throws `E-FILE`, `E-SYNTAX`, `E-TRACE`, `E-UNSUPPORTED`, with line and column.
+ * Source: workload spec, section 1.2.
+ */
+export async function readMooncake(path: string, options: MooncakeOptions): Promise<Workload> {
+  const reader = new MooncakeReader(path, options);
+  let skip = options.skip ?? 0;
+  const limit = options.requests ?? Infinity;
+  let lineNumber = 0;
+  reading: for await (const lines of lineBatches(path)) {
+    for (const text of lines) {
+      lineNumber++;
+      if (text.trim() === '') continue;
+      if (skip-- > 0) continue;
+      if (reader.requestCount >= limit) break reading;
+      reader.read(text, lineNumber);
+    }
+  }
+  return reader.finish();
+}
+
+/** Throws `E-TRACE` when a session starts without a timestamp: only a closed loop can run it. */
+export function checkOpenLoop(workload: Workload): void {
+  for (let request = 0; request < workload.requestCount; request++) {
+    if (workload.turn[request] !== 0 || !Number.isNaN(workload.arrivalMs[request])) continue;
+    const place = workload.source && { file: workload.source.file, line: workload.source.lines[request]!, col: 1 };
+    const what = `missing on the first row of session '${workload.sessionNames[workload.session[request]!]}'`;
+    throw new InputError({ code: 'E-TRACE', ...place, path: 'timestamp', what, hint: 'add it, or run the trace with a concurrency' });
+  }
+}
+
+class MooncakeReader {
+  private readonly builder: WorkloadBuilder;
+  private readonly sessions = new Map<string, Session>();
+  private readonly lines: number[] = [];
+  private readonly unread = new Map<string, { line: number; rows: number }>();
+  private clamped: { line: number; rows: number; what: string } | null = null;
+  private text = '';
+  private line = 0;
+
+  constructor(
+    private readonly path: string,
+    private readonly options: MooncakeOptions,
+  ) {
+    this.builder = new WorkloadBuilder(basename(path).replace(/\.gz$/, '').replace(/\.jsonl?$/, ''), options.blockTokens);
+  }
+
+  get requestCount(): number {
+    return this.builder.requestCount;
+  }
+
+  read(text: string, line: number): void {
+    this.text = text;
+    this.line = line;
+    const fields = this.fields(this.parse());
+    const hashIds = this.hashIds(fields.hash_ids);
+    const promptTokens = this.promptTokens(fields.input_length, hashIds.length);
+    const outputTokens = this.outputTokens(fields.output_length);
+    const timing = this.timing(fields);
+    this.builder.addRequest({ ...timing, promptTokens, outputTokens }, hashIds);
+    this.lines.push(line);
+  }
+
+  finish(): Workload {
+    if (this.requestCount === 0) {
+      const what = this.options.skip ? `no request after the first ${this.options.skip}` : 'holds no request';
+      throw new InputError({ code: 'E-TRACE', file: this.path, what, hint: 'a trace needs at least one row' });
+    }
+    const warnings: Problem[] = [];
+    if (this.clamped) {
+      const { line, rows, what } = this.clamped;
+      warnings.push({ code: 'W-CLAMP', file: this.path, line, path: 'input_length', what: `cut to what hash_ids cover on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
+    }
+    for (const [field, { line, rows }] of this.unread) {
+      warnings.push({ code: 'W-NO-EFFECT', file: this.path, line, path: field, what: `on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: nothing reads it` });
+    }
+    return this.builder.finish(warnings, { file: this.path, lines: this.lines });
+  }
+
+  private parse(): Record<string, unknown> {
+    let row: unknown;
+    try {
+      row = JSON.parse(this.text);
+    } catch {
+      const fault = scanRow(this.text).fault ?? { at: 0, what: 'not JSON' };
+      throw this.problem('E-SYNTAX', fault.at, undefined, fault.what, 'each line is one JSON object');
+    }
+    if (typeof row !== 'object' || row === null || Array.isArray(row)) {
+      throw this.problem('E-TRACE', this.text.search(/\S/), undefined, 'a row must be a JSON object', 'write {"timestamp": …, "input_length": …, "output_length": …, "hash_ids": […]}');
+    }
+    return row as Record<string, unknown>;
+  }
+
+  /** The known fields by their own names; null counts as absent. */
+  private fields(row: Record<string, unknown>): Partial<Record<Field, unknown>> {
+    const fields: Partial<Record<Field, unknown>> = {};
+    for (const key of Object.keys(row)) {
+      const field = FIELDS.get(key);
+      if (field === undefined) {
+        if (row[key] !== null) this.other(key);
+        continue;
+      }
+      const quoted = `"${key}"`;
+      if (field in fields || this.text.indexOf(quoted) !== this.text.lastIndexOf(quoted)) this.checkRepeated(field);
+      fields[field] = row[key] ?? undefined;
+    }
+    return fields;
+  }
+
+  private other(key: string): void {
+    const foreign = FOREIGN.get(key);
+    if (foreign !== undefined) {
+      const hint = key === 'output_token_ids' ? 'remove the field: output is then made of unique tokens' : 'convert the file to plain Mooncake rows';
+      throw this.problem('E-UNSUPPORTED', this.member(key)?.keyAt ?? 0, key, `belongs to ${foreign}, which this version does not read`, hint);
+    }
+    if (!UNREAD.has(key)) return;
+    const seen = this.unread.get(key);
+    if (seen) seen.rows++;
+    else this.unread.set(key, { line: this.line, rows: 1 });
+  }
+
+  private checkRepeated(field: Field): void {
+    const [first, second] = scanRow(this.text).members.filter((member) => FIELDS.get(member.key) === field);
+    if (first === undefined || second === undefined) return;
+    const what = first.key === second.key ? 'given twice' : `another name of ${first.key}, which is given too`;
+    throw this.problem('E-TRACE', second.keyAt, second.key, what, 'keep one');
+  }
+
+  private hashIds(value: unknown): (number | bigint)[] {
+    if (value === undefined) throw this.missing('hash_ids');
+    if (!Array.isArray(value)) throw this.refused('hash_ids', 'is not a list', 'write the ids of the prompt as [0, 1, …]');
+    const ids = value as unknown[];
+    for (const id of ids) {
+      if (!Number.isSafeInteger(id) || (id as number) < 0) return this.exactHashIds();
+    }
+    return ids as number[];
+  }
+
+  /** Ids beyond 2^53 lose digits in `JSON.parse`: take them from the text. */
+  private exactHashIds(): (number | bigint)[] {
+    const member = this.member('hash_ids')!;
+    const texts = this.text.slice(member.valueAt + 1, member.valueEnd - 1).split(',');
+    return texts.map((text) => {
+      const digits = text.trim();
+      const id = /^\d+$/.test(digits) ? BigInt(digits) : -1n;
+      if (id < 0n || id >= 1n << 64n) throw this.problem('E-TRACE', member.valueAt, 'hash_ids', `${short(digits)} is not an id`, 'ids are whole numbers from 0 to 2^64 - 1');
+      return id <= Number.MAX_SAFE_INTEGER ? Number(id) : id;
+    });
+  }
+
+  private promptTokens(value: unknown, idCount: number): number {
+    const { blockTokens, strict } = this.options;
+    const covered = idCount * blockTokens;
+    const asked = value === undefined ? covered : this.count('input_length', value);
+    if (idCount === 0) throw this.refused('hash_ids', 'is empty', 'a prompt has at least one block');
+    if (asked === 0) throw this.refused('input_length', 'is below 1', 'a prompt has at least one token');
+    if (asked > covered) {
+      const what = `${idCount} ${idCount === 1 ? 'id covers' : 'ids cover'} ${covered} tokens at block_size ${blockTokens}, input_length is ${asked}`;
+      if (strict) throw this.problem('E-TRACE', this.member('hash_ids')!.valueAt, 'hash_ids', what, 'set workload.block_size if the trace uses another');
+      if (this.clamped) this.clamped.rows++;
+      else this.clamped = { line: this.line, rows: 1, what };
+    }
+    return this.atMostMax('input_length', Math.min(asked, covered));
+  }
+
+  private outputTokens(value: unknown): number {
+    if (value === undefined) throw this.missing('output_length');
+    return this.atMostMax('output_length', this.count('output_length', value));
+  }
+
+  /** Which session the row belongs to, and when it may start. */
+  private timing(fields: Partial<Record<Field, unknown>>): { session: number; arrivalMs: number; delayMs: number } {
+    const timestampMs = this.time('timestamp', fields.timestamp);
+    const delayMs = this.time('delay', fields.delay);
+    if (delayMs < 0) throw this.refused('delay', 'is negative', 'a turn waits 0 ms or longer');
+    const name = fields.session_id;
+    if (name !== undefined && typeof name !== 'string') throw this.refused('session_id', 'is not text', 'write it in double quotes');
+    const session = name === undefined ? undefined : this.sessions.get(name);
+    if (session !== undefined) return { session: session.index, arrivalMs: NaN, delayMs: this.laterDelay(session, timestampMs, delayMs) };
+    if (delayMs > 0) throw this.refused('delay', 'stands on the first turn of its session', 'give the first turn a timestamp only');
+    const index = this.builder.addSession(name ?? `request_${this.line}`);
+    if (name !== undefined) this.sessions.set(name, { index, lastTimestampMs: timestampMs });
+    return { session: index, arrivalMs: timestampMs, delayMs: 0 };
+  }
+
+  private laterDelay(session: Session, timestampMs: number, delayMs: number): number {
+    const lastMs = session.lastTimestampMs;
+    if (!Number.isNaN(timestampMs)) session.lastTimestampMs = timestampMs;
+    if (!Number.isNaN(delayMs)) return delayMs;
+    if (Number.isNaN(timestampMs)) return 0;
+    if (Number.isNaN(lastMs)) throw this.refused('timestamp', 'follows no earlier timestamp of its session', "give the session's first row one, or this row a delay");
+    if (timestampMs < lastMs) throw this.refused('timestamp', `goes back from ${lastMs} within its session`, 'put the rows of a session in order of time');
+    return timestampMs - lastMs;
+  }
+
+  private time(field: Field, value: unknown): number {
+    if (value === undefined) return NaN;
+    if (typeof value !== 'number') throw this.refused(field, 'is not a number', 'write milliseconds as a number');
+    if (!Number.isFinite(value)) throw this.refused(field, 'is not finite', 'write milliseconds as a finite number');
+    return value;
+  }
+
+  private count(field: Field, value: unknown): number {
+    const hint = 'write a whole number of tokens';
+    if (typeof value !== 'number') throw this.refused(field, 'is not a number', hint);
+    if (value < 0) throw this.refused(field, 'is negative', hint);
+    if (!Number.isInteger(value)) throw this.refused(field, 'is not a whole number', hint);
+    return value;
+  }
+
+  private atMostMax(field: Field, tokens: number): number {
+    if (tokens > MAX_TOKENS) throw this.refused(field, `exceeds ${MAX_TOKENS} tokens`, 'shorten the request');
+    return tokens;
+  }
+
+  private member(name: string): RowMember | undefined {
+    const { members } = scanRow(this.text);
+    return members.findLast((member) => member.key === name) ?? members.find((member) => FIELDS.get(member.key) === name);
+  }
+
+  private missing(field: Field): InputError {
+    return this.problem('E-TRACE', this.text.indexOf('{'), field, 'missing', 'every row needs output_length and hash_ids');
+  }
+
+  /** The value of a field is wrong: at the value, under the name the file uses. */
+  private refused(field: Field, what: string, hint: string): InputError {
+    const member = this.member(field);
+    const value = member ? `${short(this.text.slice(member.valueAt, member.valueEnd))} ` : '';
+    return this.problem('E-TRACE', member?.valueAt ?? 0, member?.key ?? field, value + what, hint);
+  }
+
+  private problem(code: string, offset: number, path: string | undefined, what: string, hint: string): InputError {
+    return new InputError({ code, file: this.path, line: this.line, col: columnOf(this.text, Math.max(0, offset)), path, what, hint });
+  }
+}
+
+function short(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 37)}…` : text;
+}

@@ -1,0 +1,165 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { InputError } from '../../src/core/problem.js';
+import { replayReport } from '../../src/metrics/replay-report.js';
+import { replayRows } from '../../src/metrics/replay-rows.js';
+import type { Observations } from '../../src/metrics/observations.js';
+import type { ForcedChoice } from '../../src/router/router.js';
+import { drive } from '../../src/sim/drive.js';
+import { replaySimulation } from '../../src/sim/replay-config.js';
+import { Simulation } from '../../src/sim/simulation.js';
+import { expandBlocks } from '../../src/workload/expand.js';
+import { readMooncake } from '../../src/workload/formats/mooncake.js';
+import { readCase, type RecordedCase } from './case.js';
+
+export type Verdict = 'EXACT' | 'CLOSE' | 'OFF' | 'REFUSED';
+
+export interface CaseResult {
+  readonly name: string;
+  readonly verdict: Verdict;
+  /** Largest differences, or why it was refused. */
+  readonly note: string;
+}
+
+/** Per-request times must agree within this, ms; figures of the report within this, relative. */
+const TIME_MS = 1e-6;
+const RELATIVE = 1e-9;
+/**
+ * A run that the peer itself does not repeat is close when every figure lies inside its spread, widened
+ * by the spread's own width (it comes from few runs) and this share of the value. Extremes are left out:
+ * one sample decides them.
+ */
+const SPREAD_MARGIN = 0.03;
+
+/** Every case folder below `folder`, in name order. */
+export function caseFolders(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && ['case.json', 'config.json'].some((file) => existsSync(join(folder, entry.name, file))))
+    .map((entry) => join(folder, entry.name))
+    .sort();
+}
+
+/** The folder that holds golden/ and traces/, found upwards from a case folder. */
+function sharedRootOf(folder: string): string {
+  for (let place = resolve(folder); place !== dirname(place); place = dirname(place)) {
+    if (existsSync(join(place, 'golden')) && existsSync(join(place, 'traces'))) return place;
+  }
+  throw new Error(`${folder}: no folder above it holds golden/ and traces/`);
+}
+
+/** Runs one recorded case and compares everything that was recorded. */
+export async function runCase(folder: string): Promise<CaseResult> {
+  const name = folder.split(/[\\/]/).at(-1)!;
+  try {
+    const recorded = readCase(folder, sharedRootOf(folder));
+    return { name, ...(await judge(recorded)) };
+  } catch (error) {
+    if (error instanceof InputError) return { name, verdict: 'REFUSED', note: error.problems[0]!.what };
+    throw error;
+  }
+}
+
+async function judge(recorded: RecordedCase): Promise<Omit<CaseResult, 'name'>> {
+  const { plan } = recorded;
+  if (plan.source.kind === 'synthetic') throw new InputError({ code: 'E-UNSUPPORTED', what: 'synthetic' });
+  const workload = await readMooncake(plan.source.path, { blockTokens: plan.source.blockTokens, strict: false, skip: recorded.skip, requests: recorded.take });
+  const forced = forcedChoices(recorded);
+  const config = replaySimulation({ ...plan.deployment, ...(forced ? { forced: forced.choices } : {}) });
+  const simulation = new Simulation(config, workload, expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens));
+  drive(simulation);
+  const observations = simulation.observe();
+  const rows = compareRows(recorded, observations);
+  const report = compareReport(recorded, observations);
+  const repeatable = Object.keys(recorded.spread).length === 0;
+  const costs = forced ? forced.worst() : 0;
+  const note = [
+    recorded.rows.size > 0 ? `times ${rows.worstMs.toExponential(1)} ms${rows.at}` : '',
+    `report ${report.worst.toExponential(1)} ${report.key}`,
+    forced ? `costs ${costs.toExponential(1)}` : '',
+  ].filter(Boolean).join(', ');
+  if (rows.worstMs <= TIME_MS && costs <= 1e-6 && (report.worst <= RELATIVE || (forced && !repeatable && recorded.rows.size > 0))) return { verdict: 'EXACT', note };
+  if (!repeatable && report.outside === 0 && (recorded.rows.size === 0 || !forced)) return { verdict: 'CLOSE', note: `${note}, inside the peer's spread` };
+  return { verdict: 'OFF', note: `${note}${repeatable ? '' : `, ${report.outside} figures outside the spread: ${report.outsideKeys}`}` };
+}
+
+/** Follows the recorded router choices and checks each cost against the recorded one. */
+function forcedChoices(recorded: RecordedCase): { choices: Partial<Record<'agg' | 'prefill' | 'decode', ForcedChoice>>; worst: () => number } | null {
+  if (recorded.rows.size === 0 || recorded.plan.deployment.router.policy !== 'kv') return null;
+  const complete = [...recorded.rows.values()].every((row) => Array.isArray(row['routes']) && row['routes'].length > 0);
+  if (!complete) return null;
+  let worst = 0;
+  const follow =
+    (decision: number): ForcedChoice =>
+    (request, workers, costs) => {
+      const [worker, , cost] = (recorded.rows.get(request)!['routes'] as [number, number, number][])[decision]!;
+      const mine = costs[workers.indexOf(worker)]!;
+      const least = recorded.plan.deployment.router.temperature === 0 ? Math.max(0, mine - Math.min(...costs)) : 0;
+      worst = Math.max(worst, Math.abs(mine - cost), least);
+      return worker;
+    };
+  const disaggregated = recorded.plan.deployment.pools.length > 1;
+  return { choices: disaggregated ? { prefill: follow(0), decode: follow(1) } : { agg: follow(0) }, worst: () => worst };
+}
+
+/** Recorded columns that are compared; the rest are names and derived figures. */
+const COLUMNS = [
+  'arrival_time_ms', 'first_admit_ms', 'first_token_ms', 'last_token_ms', 'terminal_time_ms', 'prefill_admit_ms', 'source_held_ms', 'destination_reserved_ms', 'destination_activated_ms',
+  'decode_admit_ms', 'source_released_ms', 'output_length', 'reused_input_tokens', 'decode_reused_input_tokens', 'prefill_worker_idx', 'decode_worker_idx', 'terminal_status',
+] as const;
+
+/** Rows of equal lengths and arrival may stand for each other: the peer gives no identity. */
+function compareRows(recorded: RecordedCase, observations: Observations): { worstMs: number; at: string } {
+  const ours = replayRows(observations).map((row) => ({ ...row, line: parseInt(row.uuid.replaceAll('-', ''), 16) }) as Record<string, unknown>);
+  const key = (row: Readonly<Record<string, unknown>>): string => `${(row['arrival_time_ms'] as number).toFixed(6)}/${row['input_length']}/${row['requested_output_length']}`;
+  const order = (row: Readonly<Record<string, unknown>>): number => ((row['first_token_ms'] ?? row['terminal_time_ms']) as number) + ((row['last_token_ms'] as number) ?? 0) * 1e-4;
+  const groups = new Map<string, Readonly<Record<string, unknown>>[]>();
+  for (const row of ours) groups.set(key(row), [...(groups.get(key(row)) ?? []), row]);
+  const peers = new Map<string, Readonly<Record<string, unknown>>[]>();
+  for (const row of recorded.rows.values()) peers.set(key(row), [...(peers.get(key(row)) ?? []), row]);
+  let worstMs = 0;
+  let at = '';
+  for (const [group, theirs] of peers) {
+    const mine = (groups.get(group) ?? []).sort((a, b) => order(a) - order(b));
+    theirs.sort((a, b) => order(a) - order(b));
+    theirs.forEach((row, i) => {
+      const difference = mine[i] && mine.length === theirs.length ? rowDifference(mine[i], row) : { ms: Infinity, column: 'missing' };
+      if (difference.ms > worstMs) {
+        worstMs = difference.ms;
+        at = ` (line ${row['line'] ?? row['trace_index']}, ${difference.column})`;
+      }
+    });
+  }
+  return { worstMs, at };
+}
+
+function rowDifference(mine: Readonly<Record<string, unknown>>, theirs: Readonly<Record<string, unknown>>): { ms: number; column: string } {
+  let worst = { ms: 0, column: '' };
+  for (const column of COLUMNS) {
+    if (!(column in theirs)) continue;
+    const ours = mine[column] ?? null;
+    const expected = theirs[column] ?? null;
+    // The core names the only worker, the command line does not.
+    if (column.endsWith('worker_idx') && ours === null) continue;
+    const ms = typeof ours === 'number' && typeof expected === 'number' ? Math.abs(ours - expected) : ours === expected ? 0 : Infinity;
+    if (ms > worst.ms) worst = { ms, column };
+  }
+  return worst;
+}
+
+function compareReport(recorded: RecordedCase, observations: Observations): { worst: number; key: string; outside: number; outsideKeys: string } {
+  const ours = replayReport(observations, { ...recorded.plan.sla, wallTimeMs: 0 });
+  let worst = 0;
+  let worstKey = '';
+  const outside: string[] = [];
+  for (const [key, expected] of Object.entries(recorded.report)) {
+    if (typeof expected !== 'number' || !(key in ours)) continue;
+    const mine = ours[key]!;
+    const difference = mine === expected ? 0 : Math.abs(mine - expected) / Math.max(Math.abs(expected), 1e-12);
+    if (difference > worst) [worst, worstKey] = [difference, key];
+    const [low, high] = recorded.spread[key] ?? [expected, expected];
+    const margin = SPREAD_MARGIN * Math.max(Math.abs(low), Math.abs(high)) + (high - low);
+    if (/^(min|max)_/.test(key)) continue;
+    if (mine < low - margin || mine > high + margin) outside.push(key);
+  }
+  return { worst, key: worstKey, outside: outside.length, outsideKeys: outside.slice(0, 4).join(' ') };
+}
