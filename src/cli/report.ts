@@ -9,6 +9,7 @@ import { loadArtefacts, type Artefacts, type RunArtefacts } from '../report/load
 import { runPage, sweepPage } from '../report/page.js';
 import { renderSvg } from '../report/svg.js';
 import { distributionPlot, frontTable, paretoPlot, timelinePlot, type TerminalSize } from '../report/terminal.js';
+import { readSweepJson } from '../sweep/document.js';
 import { print } from './output.js';
 
 const PLOTS = ['pareto', 'ttft', 'timeline'] as const;
@@ -39,7 +40,7 @@ export function registerReport(program: Command): void {
 async function report(folder: string, options: ReportOptions): Promise<void> {
   const wanted = checkOptions(options);
   if (options.out !== undefined) checkTarget(options.out, options.overwrite === true);
-  const artefacts = loadArtefacts(folder);
+  const artefacts = loadArtefacts(folder, readSweepJson);
   if (wanted.html) {
     const target = options.out ?? join(folder, 'index.html');
     writeWhole(target, await (artefacts.kind === 'sweep' ? sweepPage(artefacts.document, artefacts.winner) : runPage(artefacts.report, artefacts.series)));

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, basename, resolve } from 'node:path';
 import { InputError } from './problem.js';
 
@@ -36,6 +36,23 @@ export async function writeFolder(target: string, overwrite: boolean, fill: (fol
     if (replaced) rmSync(old, { recursive: true, force: true });
   } finally {
     rmSync(temporary, { recursive: true, force: true });
+    inProgress.delete(temporary);
+  }
+}
+
+/** Writes one file whole or not at all. Throws `E-FILE` when the place cannot be written, with `option` as its path. */
+export function writeFileWhole(target: string, text: string, option: string = '--out'): void {
+  const path = resolve(target);
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  inProgress.add(temporary);
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError({ code: 'E-FILE', path: option, what: `cannot write '${target}': ${reason}`, hint: `choose another ${option}` });
+  } finally {
     inProgress.delete(temporary);
   }
 }

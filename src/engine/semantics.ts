@@ -11,7 +11,7 @@ export interface Semantics {
   readonly firstTokenInDecodeBatch: boolean;
   /** Output tokens a prefill worker makes before it hands the cache over: all of them, or one. */
   readonly prefillWorkerMakesAllTokens: boolean;
-  /** A reserved destination needs a free running slot. */
+  /** A destination can be reserved only while fewer than max_num_seqs requests run. */
   readonly reservationNeedsRunningSlot: boolean;
   /** Closed loop with think time: a waiting turn is noticed at the next pass end only. */
   readonly delayedTurnWaitsForPassEnd: boolean;
@@ -32,7 +32,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     decodeBy: 'tokens',
     firstTokenInDecodeBatch: false,
     prefillWorkerMakesAllTokens: false,
-    reservationNeedsRunningSlot: false,
+    reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
   },

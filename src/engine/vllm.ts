@@ -96,7 +96,7 @@ export class VllmCore implements EngineCore {
 
   reserve(request: number): number {
     const sequence = this.sequence(request, this.context.outputTokens[request]!);
-    if (this.config.semantics.reservationNeedsRunningSlot && this.running.length + this.reserved.size >= this.maxSeqs) return -1;
+    if (this.config.semantics.reservationNeedsRunningSlot && this.running.length >= this.maxSeqs) return -1;
     this.findHits(sequence, sequence.promptBlocks);
     const missing = this.blocksFor(sequence.prompt) - this.hits.length;
     if (!this.allocate(sequence, sequence.prompt)) return -1;

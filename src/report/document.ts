@@ -2,13 +2,13 @@ import type { SweepResult, CandidateResult } from '../sweep/result.js';
 import type { Latency, Report } from '../metrics/report.js';
 import type { Objective } from '../scenario/scenario.js';
 
-/** A candidate as `sweep.json` shows it: without its scenario and full report. */
+/** A candidate without its scenario and full report. */
 export interface CandidateDocument extends Omit<CandidateResult, 'candidate' | 'report'> {
   readonly id: string;
   readonly dimensions: Readonly<Record<string, unknown>>;
 }
 
-/** `sweep.json` (`dynotwin.sweep/1`): a `SweepResult` whose candidates are reduced to plain rows. */
+/** What is drawn of a sweep, and all that `sweep.json` keeps of it: a `SweepResult` whose candidates are reduced to plain rows. */
 export interface SweepDocument extends Pick<SweepResult, 'sweep' | 'objectives' | 'constraints' | 'bindingConstraint'> {
   readonly schema: 'dynotwin.sweep/1';
   readonly candidates: readonly CandidateDocument[];
@@ -22,6 +22,7 @@ export interface RecommendationDocument {
   readonly label: string;
   readonly reasons: readonly string[];
   readonly tiedWith: readonly string[];
+  readonly advice?: { readonly sentences: readonly string[] };
 }
 
 /** What the drawing functions take: a sweep in memory, or the document of a folder. */

@@ -19,14 +19,16 @@ export type Artefacts = ({ readonly kind: 'run' } & RunArtefacts) | { readonly k
 /**
  * Reads the folder of a run (report.json, requests.csv or .jsonl, timeline.csv) or of a sweep or
  * plan (sweep.json, and the same files under the first of recommendations/). Samples and timeline
- * are optional. Errors: `E-FILE` unreadable or damaged, `E-KIND` not such a folder.
+ * are optional; `readSweep` turns the text of a sound sweep.json into its document. Errors: `E-FILE`
+ * unreadable or damaged, `E-KIND` not such a folder.
  */
-export function loadArtefacts(folder: string): Artefacts {
+export function loadArtefacts(folder: string, readSweep: (text: string, file: string) => SweepDocument): Artefacts {
   if (!existsSync(folder)) throw new InputError({ code: 'E-FILE', file: folder, what: 'no such folder', hint: "give a folder that 'run', 'sweep' or 'plan' wrote, such as out/quickstart" });
   if (!statSync(folder).isDirectory()) throw new InputError({ code: 'E-FILE', file: folder, what: 'not a folder', hint: 'give the folder the file lies in' });
   if (existsSync(join(folder, 'sweep.json'))) {
-    const document = readJson(join(folder, 'sweep.json'), 'dynotwin.sweep/1', sweepSchema) as SweepDocument;
-    return { kind: 'sweep', document, winner: loadWinner(folder) };
+    const path = join(folder, 'sweep.json');
+    const { text } = readJson(path, 'dynotwin.sweep/1', sweepSchema);
+    return { kind: 'sweep', document: readSweep(text, path), winner: loadWinner(folder) };
   }
   if (existsSync(join(folder, 'report.json'))) return { kind: 'run', ...loadRun(folder) };
   throw new InputError({ code: 'E-KIND', file: folder, what: 'holds neither sweep.json nor report.json', hint: "give a folder that 'run', 'sweep' or 'plan' wrote" });
@@ -39,7 +41,7 @@ function loadWinner(folder: string): RunArtefacts | null {
 }
 
 function loadRun(folder: string): RunArtefacts {
-  const report = readJson(join(folder, 'report.json'), 'dynotwin.report/1', reportSchema) as Report;
+  const report = readJson(join(folder, 'report.json'), 'dynotwin.report/1', reportSchema).value as Report;
   return { report, series: { ...loadSamples(folder), timeline: loadTimeline(folder) } };
 }
 
@@ -75,14 +77,15 @@ function loadTimeline(folder: string): RunSeries['timeline'] {
   return timeline;
 }
 
-function readJson(path: string, wanted: string, schema: z.ZodType): unknown {
-  const value = parseJson(readFileSync(path, 'utf8'));
+function readJson(path: string, wanted: string, schema: z.ZodType): { readonly text: string; readonly value: unknown } {
+  const text = readFileSync(path, 'utf8');
+  const value = parseJson(text);
   if (value === undefined) throw damaged(path, 'not JSON');
   const name = value !== null && typeof value === 'object' && 'schema' in value ? value.schema : undefined;
   if (name !== wanted) throw new InputError({ code: 'E-KIND', file: path, path: 'schema', what: `${JSON.stringify(name) ?? 'nothing'} is not '${wanted}'`, hint: 'write the folder again with this version' });
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new InputError({ ...damaged(path, parsed.error.issues[0]!.message).problems[0]!, path: parsed.error.issues[0]!.path.join('.') });
-  return parsed.data;
+  return { text, value };
 }
 
 function parseJson(text: string): unknown {
@@ -102,26 +105,24 @@ const text = z.string();
 
 const candidateSchema = z.looseObject({
   id: text, dimensions: z.record(text, z.unknown()), status: text, reason: text, metrics: z.record(text, figure), feasible: z.boolean(),
-  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), onFront: z.boolean(), rank: z.number(),
+  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), on_front: z.boolean(), rank: z.number(),
 });
 
 const sideSchema = z.looseObject({ terms: z.array(z.looseObject({ metric: text, factor: z.number() })), constant: z.number() });
 
 /** The parts of sweep.json that are drawn; others pass. */
 const sweepSchema = z.looseObject({
-  sweep: z.looseObject({
-    name: text, search: z.looseObject({ method: text }),
-    counts: z.looseObject({ product: z.number(), merged: z.number(), illegal: z.number(), toRun: z.number() }),
-    illegal: z.array(z.looseObject({ dimensions: z.record(text, z.unknown()), reason: text })),
-  }),
+  name: text, search: z.looseObject({ method: text }),
+  counts: z.looseObject({ product: z.number(), merged: z.number(), illegal: z.number(), toRun: z.number() }),
+  illegal: z.array(z.looseObject({ dimensions: z.record(text, z.unknown()), reason: text })),
   objectives: z.array(z.looseObject({ direction: z.enum(['max', 'min']), metric: text })),
   constraints: z.array(z.discriminatedUnion('kind', [
     z.looseObject({ kind: z.literal('slo'), text }),
     z.looseObject({ kind: z.literal('compare'), text, op: z.enum(['<=', '>=', '<', '>', '==']), left: sideSchema, right: sideSchema }),
   ])),
-  candidates: z.array(candidateSchema), front: z.array(candidateSchema), nearestMisses: z.array(candidateSchema),
-  recommendations: z.array(z.looseObject({ candidate: candidateSchema, label: text, reasons: z.array(text), tiedWith: z.array(text) })),
-  bindingConstraint: text.nullable(),
+  candidates: z.array(candidateSchema), front: z.array(text), nearest_misses: z.array(text),
+  recommendations: z.array(z.looseObject({ id: text, label: text, reasons: z.array(text), tied_with: z.array(text), advice: z.looseObject({ sentences: z.array(text) }).optional() })),
+  binding_constraint: text.nullable(),
 });
 
 const latencySchema = z.looseObject({ mean: figure, p50: figure, p75: figure, p90: figure, p95: figure, p99: figure, max: figure, count: z.number() });

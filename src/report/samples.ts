@@ -14,8 +14,10 @@ export function distribution(samples: readonly number[], binCount = 40): Distrib
   const n = sorted.length;
   const low = sorted[0]!;
   const high = sorted[n - 1]!;
-  const logarithmic = low > 0 && high > 10 * sorted[Math.floor((n - 1) / 2)]!;
-  const edges = low === high ? [low - 0.5, low + 0.5] : binEdges(low, high, logarithmic, binCount);
+  const logarithmic = low > 1e-6 && high > 10 * sorted[Math.floor((n - 1) / 2)]!;
+  const spread = high - low > 1e-9 * Math.max(1, Math.abs(high));
+  const margin = Math.abs(high) * 0.05 || 0.5;
+  const edges = spread ? binEdges(low, high, logarithmic, binCount) : [low - margin, high + margin];
   const counts = new Array<number>(edges.length - 1).fill(0);
   let bin = 0;
   for (const sample of sorted) {

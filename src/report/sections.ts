@@ -49,7 +49,8 @@ ${marginList(one.candidate)}
 
 function why(one: RecommendationDocument): Markup {
   const ties = one.tiedWith.length === 0 ? null : html`<p class="soft">Closer than the timing source’s stated error: ${one.tiedWith.map((id, i) => html`${i > 0 ? ', ' : ''}<code>${id}</code>`)}</p>`;
-  return html`<ul>${one.reasons.map((reason) => html`<li>${reason}</li>`)}</ul>${ties}`;
+  const advice = one.advice === undefined ? null : html`<h3>Aggregated or disaggregated?</h3><ul>${one.advice.sentences.map((sentence) => html`<li>${sentence}</li>`)}</ul>`;
+  return html`<ul>${one.reasons.map((reason) => html`<li>${reason}</li>`)}</ul>${advice}${ties}`;
 }
 
 function marginList(one: CandidateDocument): Markup | null {

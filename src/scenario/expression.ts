@@ -118,7 +118,7 @@ class Parser {
       return { terms: new Map(), constant, unit: constant === 0 ? undefined : '', text };
     }
     const quantity = parseAnyQuantity(unit === '/h' ? `${number}/h` : text);
-    const base = quantity && BASE_UNITS[quantity.dimension];
+    const base = quantity ? BASE_UNITS[quantity.dimension] : undefined;
     if (!quantity || base === undefined) throw new ExpressionError('E-UNIT', `'${text}' has no unit that a metric has`, 'use ms, s, min, %, tok/s or req/s');
     return { terms: new Map(), constant: quantity.value, unit: base, text };
   }
@@ -154,7 +154,7 @@ function sameUnit(a: Value, b: Value): void {
 function combine(a: Value, b: Value): Value {
   const terms = new Map(a.terms);
   for (const [name, factor] of b.terms) terms.set(name, (terms.get(name) ?? 0) + factor);
-  return { terms, constant: a.constant + b.constant, unit: a.unit || b.unit, text: a.text };
+  return { terms, constant: a.constant + b.constant, unit: a.unit || (b.unit ?? a.unit), text: a.text };
 }
 
 function scale(value: Value, factor: number): Value {

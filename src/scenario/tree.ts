@@ -158,7 +158,10 @@ export function setAt(tree: Tree | undefined, path: readonly Segment[], value: T
   }
   const map: MapTree = tree?.kind === 'map' ? tree : { kind: 'map', at: step.at, entries: new Map() };
   const entries = new Map(map.entries);
-  entries.set(step.name, { key: step.at, value: setAt(entries.get(step.name)?.value, rest, value, problems, here), inherited: false });
+  const existing = entries.get(step.name);
+  const through = rest.length > 0 ? existing : undefined;
+  const inner = setAt(existing?.value, rest, value, problems, here);
+  entries.set(step.name, through ? { ...through, value: inner } : { key: step.at, value: inner, inherited: false });
   return { ...map, entries };
 }
 

@@ -25,6 +25,9 @@ export class HandoffCoordinator {
   transfers = 0;
   private readonly missingTokens: Int32Array;
   private readonly startedMs: Float64Array;
+  /** Number of each request's reservation. */
+  private readonly reservation: Int32Array;
+  private reservations = 0;
   private readonly arrivals: number[] = [];
 
   constructor(
@@ -36,6 +39,7 @@ export class HandoffCoordinator {
     this.links = new TransferLinks(spec);
     this.missingTokens = new Int32Array(host.columns.count);
     this.startedMs = new Float64Array(host.columns.count);
+    this.reservation = new Int32Array(host.columns.count);
   }
 
   /** Prompts whose cache is now complete on their prefill worker; one batch = one instant's facts. */
@@ -53,11 +57,11 @@ export class HandoffCoordinator {
     for (const request of reserved) this.startTransfer(request);
   }
 
-  /** A decode worker's pass has ended: arrivals that waited for it, then one attempt for the queue. */
+  /** A decode worker's pass has ended: one attempt for the queue, then the arrivals that waited for it, in the order of their reservations. */
   passEnded(worker: Worker): void {
     const reserved: number[] = [];
     this.attempt(worker, reserved);
-    const activations = worker.pendingActivations.splice(0);
+    const activations = worker.pendingActivations.splice(0).sort((a, b) => this.reservation[a]! - this.reservation[b]!);
     for (const request of activations) this.activate(worker, request);
     for (const request of reserved) this.startTransfer(request);
   }
@@ -90,6 +94,7 @@ export class HandoffCoordinator {
     worker.pendingReservations.shift();
     worker.engine.setReservationPending(worker.pendingReservations.length > 0);
     this.missingTokens[request] = missing;
+    this.reservation[request] = this.reservations++;
     this.host.columns.destinationReservedMs[request] = this.host.now();
     reserved.push(request);
   }

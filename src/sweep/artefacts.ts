@@ -15,8 +15,8 @@ export interface Renderers {
   svg(result: SweepResult): Promise<string>;
   /** dgd.yaml of a recommended candidate, or why it cannot be deployed. */
   manifest(scenario: Scenario, candidateId: string): { readonly yaml: string } | { readonly refused: string };
-  /** scenario.yaml of a recommended candidate, runnable. */
-  scenario(scenario: Scenario): string;
+  /** scenario.yaml of a recommended candidate, runnable; `folder` is where it lies inside the target. */
+  scenario(scenario: Scenario, folder: string): string;
 }
 
 export interface SweepFolder {
@@ -44,7 +44,7 @@ export async function writeSweepFolder({ target, overwrite, result, sweepYaml, m
     write('index.html', await renderers.page(result));
     write('pareto.svg', await renderers.svg(result));
     if (recommendations) {
-      result.recommendations.forEach((recommendation, index) => writeRecommendation(join(folder, 'recommendations', folderName(recommendation, index)), recommendation, renderers));
+      result.recommendations.forEach((recommendation, index) => writeRecommendation(folder, join('recommendations', folderName(recommendation, index)), recommendation, renderers));
     }
   });
 }
@@ -54,11 +54,11 @@ export function folderName({ label }: Pick<Recommendation, 'label'>, index: numb
   return `${String(index + 1).padStart(2, '0')}-${label}`;
 }
 
-function writeRecommendation(folder: string, recommendation: Recommendation, renderers: Renderers): void {
+function writeRecommendation(target: string, folder: string, recommendation: Recommendation, renderers: Renderers): void {
   const { candidate } = recommendation.candidate;
-  mkdirSync(folder, { recursive: true });
-  const write = (name: string, text: string): void => writeFileSync(join(folder, name), text);
-  write('scenario.yaml', renderers.scenario(candidate.scenario));
+  mkdirSync(join(target, folder), { recursive: true });
+  const write = (name: string, text: string): void => writeFileSync(join(target, folder, name), text);
+  write('scenario.yaml', renderers.scenario(candidate.scenario, folder));
   write('report.json', jsonText(recommendation.candidate.report));
   const manifest = renderers.manifest(candidate.scenario, candidate.id);
   if ('yaml' in manifest) write('dgd.yaml', manifest.yaml);

@@ -1,6 +1,6 @@
+import type { RunSeries } from '../metrics/series.js';
 import type { Advice } from './advice.js';
 import type { Report } from '../metrics/report.js';
-import type { Timeline } from '../metrics/observations.js';
 import type { Candidate, Constraint, Objective, Sweep } from '../scenario/scenario.js';
 
 /** One bound held against a candidate. `slo` gives one per bound it sets. */
@@ -60,10 +60,4 @@ export interface SweepResult {
   readonly winnerSeries?: RunSeries | null;
 }
 
-/** What the page shows beside the report of one run. */
-export interface RunSeries {
-  /** Samples for histograms and CDFs, ms, completed requests only. */
-  readonly ttftMs: readonly number[];
-  readonly tpotMs: readonly number[];
-  readonly timeline: Timeline | null;
-}
+export type { RunSeries };

@@ -1,12 +1,13 @@
-import { prepareWorkload } from '../sim/execute.js';
-import type { Report } from '../metrics/report.js';
 import { metricsOf } from '../metrics/metrics-of.js';
+import type { Report } from '../metrics/report.js';
+import type { RunSeries } from '../metrics/series.js';
 import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
+import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { judgeSweep, type Measured } from './judge.js';
 import { ThreadPool, type Outcome } from './pool.js';
-import type { RunSeries, SweepResult } from './result.js';
+import type { SweepResult } from './result.js';
 
 /** What all candidates of one workload share. */
 export interface SharedWorkload {
@@ -59,7 +60,7 @@ export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<Swe
     const result = judgeSweep(sweep, outcomes.map((outcome, index) => measured(candidates[index]!, outcome)));
     const winner = result.recommendations[0]?.candidate.candidate.scenario;
     if (!winner) return result;
-    const [again] = await pool.run([job(withTimeline(winner), true)]);
+    const [again] = await pool.run([job(winner, true)]);
     return { ...result, winnerSeries: again!.ok ? again!.value.series : null };
   } finally {
     await pool.close();
@@ -79,16 +80,11 @@ function workloadKey({ workload, run, deployment }: Scenario): string {
 async function shareWorkload(users: readonly Candidate[]): Promise<SharedWorkload> {
   const { workload: spec, run, deployment } = users[0]!.scenario;
   const workload = await prepareWorkload(spec, run.seed, deployment.pools[0]!.engine.blockTokens);
-  const sizes = new Set(users.flatMap(({ scenario }) => scenario.deployment.pools.map(({ engine }) => engine.blockTokens)));
+  const sizes = new Set(users.map(({ scenario }) => scenario.deployment.pools[0]!.engine.blockTokens));
   return { workload, blockTables: new Map([...sizes].map((size) => [size, expandBlocks(workload, size)])) };
 }
 
 function measured(candidate: Candidate, outcome: Outcome<RunOutput>): Measured {
   if (!outcome.ok) return { candidate, status: 'failed', reason: outcome.reason, report: null, metrics: {} };
   return { candidate, status: 'completed', reason: '', report: outcome.value.report, metrics: metricsOf(outcome.value.report) };
-}
-
-function withTimeline(scenario: Scenario): Scenario {
-  const { capture } = scenario.run;
-  return capture.includes('timeline') ? scenario : { ...scenario, run: { ...scenario.run, capture: [...capture, 'timeline'] } };
 }

@@ -169,14 +169,14 @@ function planFor(question: FittedQuestion): Checked<Plan> {
   const reduction = tp === 1 ? null : chooseRow(reductions.filter((row) => row.gpus === Math.min(tp, gpu.gpus_per_node)), wanted, true);
   if (tp > 1 && reduction === null) return gap('tp', `no measured all-reduce over ${tp} GPUs on ${gpu.name}`);
   if (reduction !== null) {
-    const scaled = tp > gpu.gpus_per_node && { from: `${reduction.from ?? 'its row'} over ${gpu.gpus_per_node}, scaled`, borrowed: true };
+    const scaled = tp > gpu.gpus_per_node && { from: `${reduction.from ?? 'its row'} over ${gpu.gpus_per_node}, scaled` };
     served.push({ what: `all-reduce over ${tp}`, ...reduction, ...scaled });
   }
 
   const share = denseShare(model, tp);
   const gemm = new Map([[model.quant, layers], ['bf16', logits]] as const);
   const allReduce = reduction === null ? null : acrossNodes(reduction.row, gpu, tp);
-  return { ok: true, value: { gpu, share, gemm, context, generation, allReduce, description: describe(question, model.quant, share, served) } };
+  return { ok: true, value: { gpu, share, gemm, context, generation, allReduce, description: describe(question, model.quant, share, served, tp <= gpu.gpus_per_node) } };
 }
 
 /** Beyond one node: the node's own time scaled by traffic and by the narrower link (perf-model section 2.4). */
@@ -191,10 +191,10 @@ function acrossNodes(row: AllReduceRow, gpu: Hardware, tp: number): AllReduceRow
 interface Source {
   readonly what: string;
   readonly from: string | null;
-  readonly borrowed: boolean;
 }
 
-function describe(question: FittedQuestion, quant: Quantization, share: DenseShare, served: readonly Source[]): TimingDescription {
+/** `checked`: the totals of the profile were compared with measurements at this many GPUs. */
+function describe(question: FittedQuestion, quant: Quantization, share: DenseShare, served: readonly Source[], checked: boolean): TimingDescription {
   const { hardware, engine, engineVersion, tp } = question;
   const substitutions = served.filter(({ from }) => from !== null).map(({ what, from }) => `${what} from ${from}`);
   const outside = [...share.layerLinears, share.logits].filter(({ n, k }) => n < 512 || k < 512 || n * k > 9e8).map(({ name, n, k }) => `${name} ${n}x${k}`);
@@ -205,7 +205,6 @@ function describe(question: FittedQuestion, quant: Quantization, share: DenseSha
     ...(outside.length > 0 ? [`extrapolated beyond the fitted sizes: ${outside.join(', ')}`] : []),
     'error is against the measured kernels, not against served systems',
   ];
-  const borrowed = served.some((source) => source.borrowed);
-  const totals = borrowed ? undefined : fittedProfile().totals.find((entry) => entry.hardware === hardware && entry.backend === engine && entry.dtype === quant);
+  const totals = fittedProfile().totals.find((entry) => checked && entry.hardware === hardware && entry.backend === engine && entry.dtype === quant);
   return { source: 'fitted', calibration: notes.join('; '), errorPct: { ttft: totals?.prefill ?? null, tpot: totals?.decode ?? null } };
 }

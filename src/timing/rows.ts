@@ -41,11 +41,10 @@ export interface Wanted {
   readonly version: string;
 }
 
-/** A row, where it comes from when not measured on what was asked for, and whether another GPU or backend lent it. */
+/** A row, and where it comes from; null = it was measured on what was asked for. */
 export interface Served<T> {
   readonly row: T;
   readonly from: string | null;
-  readonly borrowed: boolean;
 }
 
 /**
@@ -58,11 +57,11 @@ export function chooseRow<T extends Place>(rows: readonly T[], wanted: Wanted, s
   const nearest = (candidates: readonly T[]): T | undefined =>
     candidates.reduce<T | undefined>((best, row) => (best === undefined || distance(row.version, wanted.version) < distance(best.version, wanted.version) ? row : best), undefined);
   const own = nearest(rows.filter((row) => row.hardware === gpu.name && row.backend === backend));
-  if (own !== undefined) return { row: own, from: own.version === wanted.version ? null : `${backend} ${own.version}`, borrowed: false };
+  if (own !== undefined) return { row: own, from: own.version === wanted.version ? null : `${backend} ${own.version}` };
   const sibling = nearest(rows.filter((row) => row.backend === backend && isSibling(row.hardware, gpu, sameLinks)));
-  if (sibling !== undefined) return { row: sibling, from: `${sibling.hardware} ${backend} ${sibling.version}`, borrowed: true };
+  if (sibling !== undefined) return { row: sibling, from: `${sibling.hardware} ${backend} ${sibling.version}` };
   const other = rows.find((row) => row.hardware === gpu.name);
-  return other === undefined ? null : { row: other, from: `${other.backend} ${other.version}`, borrowed: true };
+  return other === undefined ? null : { row: other, from: `${other.backend} ${other.version}` };
 }
 
 function isSibling(name: string, gpu: Hardware, sameLinks: boolean): boolean {

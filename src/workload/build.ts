@@ -1,3 +1,4 @@
+import { InputError } from '../core/problem.js';
 import type { WorkloadSpec } from '../scenario/scenario.js';
 import { WorkloadBuilder } from './builder.js';
 import { checkOpenLoop, readMooncake } from './formats/mooncake.js';
@@ -20,7 +21,8 @@ export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens }: {
       return workload;
     }
     case 'synthetic':
-      return synthesizeLoad({ ...source, count: requests ?? 0, load, blockTokens, seed });
+      if (requests === null) throw new InputError({ code: 'E-MISSING', path: 'workload.requests', what: 'a synthetic load needs a count', hint: 'set workload.requests' });
+      return synthesizeLoad({ ...source, count: requests, load, blockTokens, seed });
     case 'generate':
       return rowsToWorkload(source.like, generateTrace({ ...source, seed }).slice(0, requests ?? undefined));
   }

@@ -78,7 +78,7 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
         { role: 'decode', workers: recorded.disagg[1], args: args('decode', recorded.decode_engine ?? {}) },
       ]
     : [{ role: 'agg', workers: recorded.workers, args: args('aggregated', {}) }];
-  const tracePath = ['traces', 'golden/traces'].map((place) => join(sharedRoot, place, recorded.trace)).find((path) => existsSync(path));
+  const tracePath = ['traces', '.'].map((place) => join(sharedRoot, place, recorded.trace)).find((path) => existsSync(path));
   const rows = new Map<number, Record<string, unknown>>();
   for (const line of readFileSync(join(folder, 'requests.jsonl'), 'utf8').split('\n')) {
     if (line.trim() === '') continue;

@@ -50,7 +50,7 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
     requests: { total: 2004, completed: 2000, rejected: 4, cancelled: 0, failed: 0, unfinished: 0 },
     tokens: { input: 8_012_331, output: 388_120, reused: 3_120_640 },
     duration_ms: 480_123.5,
-    latency: { ttft_ms: ttft, ttst_ms: tpot, tpot_ms: tpot, itl_ms: tpot, e2e_ms: latency(series.ttftMs.map((one, i) => one + 190 * series.tpotMs[i]!)), queue_ms: latency(series.ttftMs.map((one) => one / 9)) },
+    latency: { ttft_ms: ttft, ttst_ms: tpot, tpot_ms: tpot, itl_ms: tpot, e2e_ms: latency(series.ttftMs.map((one, i) => one + 190 * (series.tpotMs[i] ?? 0))), queue_ms: latency(series.ttftMs.map((one) => one / 9)) },
     throughput: { requests_s: 4.17, input_tok_s: 16_691, output_tok_s: 808.6, total_tok_s: 17_499, tok_s_per_gpu: 101.1, tok_s_per_user: 46.8 },
     goodput: { requests: 1874, ratio: 0.935, rps: 3.9, tok_s: 757 },
     slo: { met: true, at: 'p90', margins: { ttft: (1000 - ttft.p90!) / 1000, itl: (30 - tpot.p90!) / 30 } },
@@ -62,6 +62,11 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
     warnings: [{ code: 'W-EXTRAPOLATED', path: 'timing', what: '12 passes lie outside the calibrated range' }],
   };
 }
+
+const ADVICE = {
+  rule: { verdict: 'disagg', because: 'prompts reach 4,000 tokens' }, simulated: { verdict: 'agg', because: 'it is 6 % ahead', agg: null, disagg: null }, differs: true, arithmetic: null,
+  sentences: ['Rule of thumb: disaggregate, prompts reach 4,000 tokens.', 'Simulated: aggregate, it is 6 % ahead.'],
+} as const;
 
 /** The scenario is not read by the report room. */
 const SCENARIO = {} as Scenario;
@@ -98,6 +103,7 @@ export function fakeSweep(count = 24, rename: (text: string) => string = (text) 
     label: ['best-tok_s_per_gpu', 'knee', 'best-tok_s_per_user'][i]!,
     reasons: [rename('Highest tok/s/GPU of all feasible candidates.'), rename('Every constraint is met; the tightest is tpot_ms.mean <= 45 ms.')],
     tiedWith: i === 0 && front.length > 3 ? [front[3]!.candidate.id] : [],
+    ...(i === 0 ? { advice: { ...ADVICE, sentences: ADVICE.sentences.map(rename) } } : {}),
   }));
   const nothing = front.length === 0;
   return {

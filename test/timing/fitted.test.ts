@@ -61,8 +61,7 @@ describe('fitted totals (perf-model section 9.1)', () => {
   it('splits a mixed pass into its linear layers with the prompt and the decode attention', () => {
     const timing = timingOf();
     const [a, b] = [prefill(1, 256), decode(16, 1000)];
-    const linear = timing.prefillMs(mixed(a, b)) - timing.prefillMs(mixed(a, decode(16, 5000)));
-    expect(linear).toBe(0);
+    expect(timing.prefillMs(mixed(a, b))).toBe(timing.prefillMs(mixed(a, decode(16, 5000))));
     expect(timing.decodeMs(mixed(a, b))).toBeLessThan(timing.decodeMs(b));
   });
 });
@@ -73,7 +72,7 @@ describe('properties', () => {
   // Measured all-reduce curves dip by up to a tenth where the algorithm changes: a larger pass may be 2% faster.
   const TOLERANCE = 0.98;
 
-  it('more prompt tokens, a longer start or more decodes never make a pass faster', () => {
+  it('more prompt tokens or more decodes never make a pass faster, a longer start hardly', () => {
     const size = fc.integer({ min: 1, max: 4000 });
     fc.assert(
       fc.property(places, fc.integer({ min: 1, max: 8 }), size, size, fc.integer({ min: 0, max: 4000 }), (place, requests, a, b, start) => {
@@ -82,6 +81,7 @@ describe('properties', () => {
         const base = passMs(timing, prefill(requests, start + few, start));
         expect(base).toBeGreaterThan(0);
         expect(passMs(timing, prefill(requests, start + many, start))).toBeGreaterThanOrEqual(base * TOLERANCE);
+        // The prefix rule scales the attention kernel's fixed part as well: a few microseconds a layer less.
         expect(passMs(timing, prefill(requests, 2 * start + few, 2 * start))).toBeGreaterThanOrEqual(base * 0.85);
         expect(passMs(timing, mixed(prefill(requests, start + few, start), decode(8, many)))).toBeGreaterThanOrEqual(base * TOLERANCE);
       }),
@@ -141,12 +141,15 @@ describe('what is said about the calibration', () => {
     expect(description.calibration).toContain('not against served systems');
   });
 
-  it('names each substitution, and then knows no error', () => {
+  it('names each substitution, and knows no error where nothing was compared', () => {
     const { description } = fittedTiming(question({ model: 'Qwen/Qwen3-32B-FP8', hardware: 'h100_sxm' }));
     expect(description.calibration).toContain('gemm fp8_block from vllm 0.19.0');
     expect(description.calibration).toContain('ctx bf16/kv8 from h200_sxm vllm 0.24.0');
-    expect(description.errorPct).toEqual({ ttft: null, tpot: null });
-    expect(fittedTiming(question({ tp: 16 })).description.calibration).toContain('over 8, scaled');
+    expect(description.errorPct).toEqual({ ttft: 7.8, tpot: 7.1 });
+    const wide = fittedTiming(question({ tp: 16 })).description;
+    expect(wide.calibration).toContain('over 8, scaled');
+    expect(wide.errorPct).toEqual({ ttft: null, tpot: null });
+    expect(fittedTiming(question({ hardware: 'gb200' })).description.errorPct).toEqual({ ttft: null, tpot: null });
   });
 
   it('uses the asking GPU for borrowed rows', () => {

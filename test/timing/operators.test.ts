@@ -124,14 +124,14 @@ describe('which row serves a request (perf-model section 7)', () => {
 
   it('takes its own, of the nearest version', () => {
     const rows = [of('h200_sxm', 'vllm', '0.14.0'), of('h200_sxm', 'vllm', '0.22.0'), of('h200_sxm', 'sglang', '0.24.0')];
-    expect(chooseRow(rows, wanted)).toEqual({ row: rows[1], from: 'vllm 0.22.0', borrowed: false });
+    expect(chooseRow(rows, wanted)).toEqual({ row: rows[1], from: 'vllm 0.22.0' });
     expect(chooseRow([...rows, of('h200_sxm', 'vllm', '0.24.0')], wanted)?.from).toBeNull();
   });
 
   it('then the GPU of as many multiprocessors, then another backend, then nothing', () => {
     const rows = [of('h200_sxm', 'sglang', '0.5.14'), of('b200_sxm', 'vllm', '0.24.0'), of('h100_sxm', 'vllm', '0.24.0')];
-    expect(chooseRow(rows, wanted)).toEqual({ row: rows[2], from: 'h100_sxm vllm 0.24.0', borrowed: true });
-    expect(chooseRow(rows.slice(0, 2), wanted)).toEqual({ row: rows[0], from: 'sglang 0.5.14', borrowed: true });
+    expect(chooseRow(rows, wanted)).toEqual({ row: rows[2], from: 'h100_sxm vllm 0.24.0' });
+    expect(chooseRow(rows.slice(0, 2), wanted)).toEqual({ row: rows[0], from: 'sglang 0.5.14' });
     expect(chooseRow(rows.slice(1, 2), wanted)).toBeNull();
   });
 

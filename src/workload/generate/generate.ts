@@ -30,13 +30,18 @@ export interface TraceRow {
 /** Recent requests from which unrelated ones copy, and attempts to find one that is long enough. */
 const COPY_WINDOW = 4000;
 const COPY_TRIES = 30;
+/** Largest duration · scale: the rows are held in memory. */
+const MAX_TRAFFIC_H = 48;
 
 /**
  * Rows that imitate a public trace, sorted by time, ids numbered by first appearance. Same
- * arguments, same rows. Throws `E-RANGE` when the span holds no request.
- * Source: workload spec, section 7.2 (our own models, fitted there).
+ * arguments,XX * Source: workload spec, section 7.2 (our own models, fitted there).
  */
 export function generateTrace(spec: GeneratorSpec): TraceRow[] {
+  const hours = (spec.durationMs * spec.scale) / 3.6e6;
+  if (hours > MAX_TRAFFIC_H) {
+    throw new InputError({ code: 'E-RANGE', path: 'duration', what: `duration times scale is ${hours.toFixed(1)} h of traffic`, hint: `stay within ${MAX_TRAFFIC_H} h` });
+  }
   let idCount = 0;
   const fresh = (count: number): number[] => Array.from({ length: count }, () => idCount++);
   const random = randomStream(spec.seed, `generate/${spec.like}`);

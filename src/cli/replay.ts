@@ -1,0 +1,101 @@
+import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { InputError, type Problem } from '../core/problem.js';
+import { aiperfTable } from '../metrics/aiperf-table.js';
+import type { Observations } from '../metrics/observations.js';
+import { replayReport } from '../metrics/replay-report.js';
+import { jsonLines, replayRows } from '../metrics/replay-rows.js';
+import { driveAsync } from '../sim/drive.js';
+import { replaySimulation } from '../sim/replay-config.js';
+import { Simulation } from '../sim/simulation.js';
+import { expandBlocks } from '../workload/expand.js';
+import { checkOpenLoop, readMooncake } from '../workload/formats/mooncake.js';
+import { synthesizeLoad } from '../workload/synthetic.js';
+import type { Workload } from '../workload/workload.js';
+import { jsonText, print, printWarnings } from './output.js';
+import { addReplayFlags, planReplay, type ReplayFlags, type ReplayPlan } from './replay-flags.js';
+
+/** `dynotwin replay`: the flags, table and files of `python -m dynamo.replay` 1.4. */
+export function registerReplay(program: Command): void {
+  const command = program
+    .command('replay')
+    .description('replay a trace with the flags and files of python -m dynamo.replay 1.4')
+    .argument('[trace...]', 'Mooncake trace (.jsonl or .jsonl.gz)')
+    .option('--report-json <path>', 'where the report goes (default ./dynamo_replay_report_<time>.json; a folder gets that name)')
+    .option('--report-jsonl <path>', 'one row per request')
+    .option('--quiet', 'no warnings');
+  addReplayFlags(command).action(async (traces: string[], flags: ReplayFlags & { quiet?: boolean }) => {
+    await replay(traces, flags, flags.quiet === true);
+  });
+}
+
+async function replay(traces: readonly string[], flags: ReplayFlags, quiet: boolean): Promise<void> {
+  const startMs = performance.now();
+  const plan = planReplay(traces, flags);
+  const reportPath = checkParent('--report-json', reportTarget(flags['reportJson']));
+  const rowsPath = flags['reportJsonl'];
+  if (rowsPath !== undefined) checkParent('--report-jsonl', rowsPath);
+  const workload = await loadReplayWorkload(plan);
+  const observations = await simulateReplay(plan, workload);
+  const report = replayReport(observations, { ...plan.sla, wallTimeMs: performance.now() - startMs });
+  printWarnings([...plan.warnings, ...observations.warnings], quiet);
+  writeWhole(reportPath, jsonText(report));
+  if (rowsPath !== undefined) writeWhole(rowsPath, jsonLines(replayRows(observations)));
+  print(aiperfTable(report, reportPath));
+}
+
+/** The plan's trace, or the synthetic load it asks for. */
+export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly skip?: number; readonly requests?: number | null } = {}): Promise<Workload> {
+  const { source, deployment } = plan;
+  if (source.kind === 'trace') {
+    const workload = await readMooncake(source.path, { blockTokens: source.blockTokens, strict: false, ...slice });
+    if (deployment.driver.kind === 'open') checkOpenLoop(workload);
+    return workload;
+  }
+  const { inputTokens, outputTokens, count, load, sharedPrefix, seed } = source.load;
+  return synthesizeLoad({
+    isl: { kind: 'constant', value: inputTokens },
+    osl: { kind: 'constant', value: outputTokens },
+    sharedPrefix,
+    count,
+    load: load.kind === 'rate' ? { ...load, smoothness: 1, seed } : load,
+    blockTokens: deployment.pools[0]!.args.engine.blockTokens,
+    seed,
+  });
+}
+
+/** Runs a plan on its workload. */
+export async function simulateReplay(plan: ReplayPlan, workload: Workload): Promise<Observations> {
+  const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
+  const simulation = new Simulation(replaySimulation(plan.deployment), workload, table);
+  await driveAsync(simulation);
+  const observations = simulation.observe();
+  return { ...observations, warnings: [...workload.warnings, ...observations.warnings] };
+}
+
+function reportTarget(wanted: string | undefined): string {
+  const stamp = new Date().toISOString().replace(/[-:]/g, '').replace('T', '_').slice(0, 15);
+  const name = `dynamo_replay_report_${stamp}.json`;
+  if (wanted === undefined) return name;
+  const isFolder = /[\\/]$/.test(wanted) || (existsSync(wanted) && statSync(wanted).isDirectory());
+  return isFolder ? join(wanted, name) : wanted;
+}
+
+/** Makes the folder of an output file, or says why it cannot be one. */
+function checkParent(flag: string, path: string): string {
+  try {
+    mkdirSync(dirname(resolve(path)), { recursive: true });
+  } catch (error) {
+    const problem: Problem = { code: 'E-OUT', path: flag, what: `cannot create the folder of '${path}' (${(error as Error).message})`, hint: 'choose another path' };
+    throw new InputError(problem);
+  }
+  return path;
+}
+
+/** A file appears whole or not at all. */
+function writeWhole(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, text);
+  renameSync(temporary, path);
+}

@@ -1,0 +1,81 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import Papa from 'papaparse';
+import { checkTarget, writeFolder } from '../core/folder.js';
+import { aiperfCsv, aiperfJson } from '../metrics/aiperf-export.js';
+import { metricsOf } from '../metrics/metrics-of.js';
+import type { Report } from '../metrics/report.js';
+import { jsonLines } from '../metrics/replay-rows.js';
+import { requestRows, requestRowsCsv } from '../metrics/request-rows.js';
+import { summaryTable } from '../metrics/summary-table.js';
+import { runPage } from '../report/page.js';
+import { timelineCsv } from '../report/timeline-csv.js';
+import { scenarioHash } from '../scenario/hash.js';
+import { loadScenario } from '../scenario/load.js';
+import type { Scenario } from '../scenario/scenario.js';
+import { scenarioToYaml } from '../scenario/to-yaml.js';
+import { executeScenarioAsync, prepareWorkload, type RunOutcome } from '../sim/execute.js';
+import { createEnvironment } from '../timing/environment.js';
+import type { Workload } from '../workload/workload.js';
+import { startMeta } from './meta.js';
+import { addReadOptions, addWriteOptions, type ReadOptions, type WriteOptions } from './options.js';
+import { jsonText, print, printWarnings, yamlText, type Format } from './output.js';
+
+/** `run FILE`: one simulation; the summary on stdout, the run folder under `--out`. */
+export function registerRun(program: Command): void {
+  addWriteOptions(addReadOptions(program.command('run').description('simulate one scenario').argument('<file>', 'scenario file; - = standard input'))).action(run);
+}
+
+async function run(file: string, options: ReadOptions & WriteOptions): Promise<void> {
+  const meta = startMeta();
+  const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
+  const target = options.out ?? join('out', scenario.name);
+  checkTarget(target, options.overwrite === true);
+  printWarnings(warnings, options.quiet === true);
+  const { workload, outcome } = await simulate(scenario);
+  await writeFolder(target, options.overwrite === true, async (folder) => {
+    const files = { ...(await runFiles(scenario, workload, outcome, target)), 'meta.json': jsonText(meta()) };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  });
+  printWarnings(outcome.report.warnings, options.quiet === true);
+  print(reportText(outcome.report, options.format));
+  if (options.format === 'table') print(`\nwritten to ${target}`);
+}
+
+/** Simulates a scenario, giving way to signals. */
+export async function simulate(scenario: Scenario): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
+  const workload = await prepareWorkload(scenario.workload, scenario.run.seed, scenario.deployment.pools[0]!.engine.blockTokens);
+  return { workload, outcome: await executeScenarioAsync(scenario, workload) };
+}
+
+/** The artefacts of a run by file name (spec: scenario section 5), without meta.json. */
+async function runFiles(scenario: Scenario, workload: Workload, { report, observations, series }: RunOutcome, target: string): Promise<Record<string, string>> {
+  const { formats } = scenario.report;
+  const files: Record<string, string> = { 'scenario.yaml': scenarioToYaml(scenario, target), 'report.json': jsonText(report) };
+  if (scenario.run.capture.includes('requests')) {
+    const rows = requestRows(observations, { slo: scenario.slo, sessionNames: workload.sessionNames });
+    if (formats.includes('jsonl')) files['requests.jsonl'] = jsonLines(rows);
+    if (formats.includes('csv') || !formats.includes('jsonl')) files['requests.csv'] = requestRowsCsv(rows);
+  }
+  if (scenario.run.capture.includes('timeline') && series.timeline) files['timeline.csv'] = timelineCsv(series.timeline);
+  if (formats.includes('html')) files['index.html'] = await runPage(report, series);
+  if (formats.includes('aiperf')) {
+    files['profile_export_aiperf.json'] = jsonText(aiperfJson(scenario, scenarioHash(scenario), observations));
+    files['profile_export_aiperf.csv'] = aiperfCsv(observations);
+  }
+  return files;
+}
+
+function reportText(report: Report, format: Format): string {
+  switch (format) {
+    case 'table':
+      return summaryTable(report);
+    case 'json':
+      return jsonText(report);
+    case 'yaml':
+      return yamlText(report);
+    case 'csv':
+      return `${Papa.unparse([{ name: report.scenario.name, ...metricsOf(report) }], { newline: '\n' })}\n`;
+  }
+}

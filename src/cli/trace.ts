@@ -1,0 +1,153 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { Command } from 'commander';
+import { checkTarget } from '../core/folder.js';
+import { InputError } from '../core/problem.js';
+import { parseNumber, parseQuantity, type Parsed } from '../core/units.js';
+import { readMooncake } from '../workload/formats/mooncake.js';
+import { formatRows, generateTrace, TRACE_KINDS, type TraceKind } from '../workload/generate/generate.js';
+import { traceInfo, type Figures, type TraceInfo } from '../workload/info.js';
+import { positiveInteger } from './options.js';
+import { jsonText, print, printWarnings } from './output.js';
+import { textTable } from './text-table.js';
+
+interface InfoOptions {
+  readonly blockSize: number;
+  readonly format: 'table' | 'json';
+  readonly quiet?: boolean;
+}
+
+interface SynthesizeOptions {
+  readonly like: TraceKind;
+  readonly duration: number;
+  readonly scale: number;
+  readonly requests?: number;
+  readonly seed: number;
+  readonly out: string;
+  readonly overwrite?: boolean;
+}
+
+/** `trace info` and `trace synthesize`. */
+export function registerTrace(program: Command): void {
+  const trace = program.command('trace').description('look at a request trace, or make one');
+  trace
+    .command('info')
+    .description('lengths, arrivals and prefix reuse of a Mooncake trace')
+    .argument('<file>', 'trace, .jsonl or .jsonl.gz')
+    .option('--block-size <tokens>', 'tokens per hash id', positiveInteger('--block-size'), 512)
+    .option('--format <format>', 'of the result on stdout: table, json', oneOf('--format', ['table', 'json']), 'table')
+    .option('--quiet', 'no warnings on stderr')
+    .action(info);
+  trace
+    .command('synthesize')
+    .description('make a Mooncake trace of 512-token blocks that imitates a public one')
+    .requiredOption('--like <kind>', `what it imitates: ${TRACE_KINDS.join(', ')}`, oneOf('--like', TRACE_KINDS))
+    .option('--duration <time>', "span of the arrivals, such as '10 min'", duration, 3_540_000)
+    .option('--scale <factor>', 'factor on the rate of sessions', (text) => numeric('--scale', text, { above: 0 }), 1)
+    .option('--requests <n>', 'keep the first N requests (default: all)', positiveInteger('--requests'))
+    .option('--seed <n>', 'same seed, same bytes', (text) => numeric('--seed', text, { integer: true, min: 0 }), 42)
+    .requiredOption('--out <file>', 'FILE.jsonl or FILE.jsonl.gz', traceFile)
+    .option('--overwrite', 'replace an existing file')
+    .action(synthesize);
+}
+
+async function info(file: string, { blockSize, format, quiet }: InfoOptions): Promise<void> {
+  const workload = await readMooncake(file, { blockTokens: blockSize, strict: false });
+  printWarnings(workload.warnings, quiet === true);
+  const result = traceInfo(workload);
+  print(format === 'json' ? jsonText(result) : infoTable(result));
+}
+
+function synthesize({ like, duration, scale, requests, seed, out, overwrite }: SynthesizeOptions): void {
+  checkTarget(out, overwrite === true);
+  const rows = generateTrace({ like, durationMs: duration, scale, seed }).slice(0, requests);
+  if (requests !== undefined && rows.length < requests) {
+    throw new InputError({ code: 'E-RANGE', path: '--requests', what: `the span makes only ${rows.length} requests`, hint: 'raise --duration or --scale' });
+  }
+  const text = formatRows(rows);
+  writeWhole(out, out.endsWith('.gz') ? gzipSync(text) : text);
+  print(`${out}: ${rows.length} requests`);
+}
+
+/** Whole or not at all; nothing can come between writing and renaming. */
+function writeWhole(target: string, content: string | Uint8Array): void {
+  const path = resolve(target);
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(temporary, content);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new InputError({ code: 'E-OUT', path: '--out', what: `'${target}' cannot be written (${(error as NodeJS.ErrnoException).code})`, hint: 'choose another --out' });
+  }
+}
+
+function infoTable(info: TraceInfo): string {
+  const { arrivals, blocks, reuse } = info;
+  const lengths = (name: string, f: Figures): string[] => [name, ...[f.mean, f.std, f.min, f.p10, f.p50, f.p90, f.p99, f.max].map((x) => fixed(x, 0)), fixed(f.sum, 0)];
+  const facts: [string, string][] = [
+    ['requests', `${fixed(info.requests, 0)} in ${fixed(info.sessions, 0)} sessions`],
+    ['correlation of ISL and OSL', info.isl_osl_correlation === null ? '-' : fixed(info.isl_osl_correlation, 2)],
+    ['blocks', `${fixed(blocks.total, 0)} of ${info.block_size} tokens, ${fixed(blocks.unique, 0)} unique, ${percent(blocks.once_ratio)} of these used once`],
+    ['prefixes', `${fixed(blocks.unique_prefixes, 0)} distinct, ${fixed(blocks.distinct_first, 0)} of length one`],
+    ['infinite cache', `${percent(reuse.block_ratio)} of blocks, ${percent(reuse.token_ratio)} of tokens, ${fixed(reuse.full_hits, 0)} requests in full`],
+    ...reuse.engine.map(({ block_size, token_ratio }): [string, string] => [`  engine blocks of ${block_size}`, `${percent(token_ratio)} of tokens`]),
+    ['  leading blocks seen', reuse.prefix_at_least.map(({ blocks: n, share }) => `>=${n}: ${percent(share)}`).join('  ')],
+    ['LRU cache, block hits', info.lru.map(({ capacity_blocks, hit_ratio }) => `${capacity_blocks / 1000}k: ${percent(hit_ratio)}`).join('  ')],
+    ...(arrivals ? arrivalFacts(arrivals) : [['arrivals', 'no timestamps: closed loop only'] as [string, string]]),
+  ];
+  const head = ['tokens', 'mean', 'std', 'min', 'p10', 'p50', 'p90', 'p99', 'max', 'sum'];
+  const table = textTable(head, [lengths('ISL', info.isl), lengths('OSL', info.osl)], head.slice(1));
+  return `${info.name}\n\n${table}\n\n${textTable(['', ''], facts).trimStart()}`;
+}
+
+function arrivalFacts(arrivals: NonNullable<TraceInfo['arrivals']>): [string, string][] {
+  const rate = arrivals.mean_gap_ms > 0 ? `, ${fixed(1000 / arrivals.mean_gap_ms, 2)} per s` : '';
+  return [
+    ['arrivals', `${fixed(arrivals.count, 0)} over ${fixed(arrivals.span_ms / 1000, 1)} s${rate}; gap CV ${fixed(arrivals.gap_cv, 2)}`],
+    ['  distinct times', `${fixed(arrivals.distinct_times, 0)}, ${fixed(arrivals.mean_batch, 1)} arrivals each, at most ${arrivals.max_batch}`],
+    ['  dispersion of counts', arrivals.dispersion.map(({ window_ms, index }) => `${window_ms / 1000} s: ${index === null ? '-' : fixed(index, 2)}`).join('  ')],
+  ];
+}
+
+function fixed(value: number, digits: number): string {
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function percent(ratio: number): string {
+  return `${fixed(ratio * 100, 1)}%`;
+}
+
+function oneOf<T extends string>(option: string, allowed: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = allowed.find((one) => one === text);
+    if (found !== undefined) return found;
+    throw new InputError({ code: 'E-ENUM', path: option, what: `'${text}' is not one of ${allowed.join(', ')}`, hint: 'choose one of these' });
+  };
+}
+
+function duration(text: string): number {
+  return parsed('--duration', parseQuantity(numberIn(text), text, 'time'));
+}
+
+function numeric(option: string, text: string, rule: Parameters<typeof parseNumber>[2]): number {
+  return parsed(option, parseNumber(numberIn(text), text, rule));
+}
+
+/** The number a bare number stands for; any other text as it is. */
+function numberIn(text: string): number | string {
+  return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text;
+}
+
+function parsed(path: string, result: Parsed<number>): number {
+  if (result.ok) return result.value;
+  const { code, what, hint } = result;
+  throw new InputError({ code, path, what, hint });
+}
+
+function traceFile(text: string): string {
+  if (/\.jsonl(\.gz)?$/.test(text)) return text;
+  throw new InputError({ code: 'E-TYPE', path: '--out', what: `'${text}' is not a .jsonl or .jsonl.gz file`, hint: "write '--out trace.jsonl'" });
+}

@@ -1,0 +1,124 @@
+import { semanticsOf } from '../engine/semantics.js';
+import { buildReport, type PoolTiming } from '../metrics/build-report.js';
+import { completedSet } from '../metrics/completed.js';
+import type { Observations } from '../metrics/observations.js';
+import type { Report } from '../metrics/report.js';
+import type { RunSeries } from '../metrics/series.js';
+import { timelineOf } from '../metrics/timeline.js';
+import { scenarioHash } from '../scenario/hash.js';
+import type { Load, Scenario, WorkloadSpec } from '../scenario/scenario.js';
+import { createTiming } from '../timing/registry.js';
+import { buildWorkload } from '../workload/build.js';
+import type { DriverMode } from '../workload/driver.js';
+import { expandBlocks } from '../workload/expand.js';
+import type { BlockTable, Workload } from '../workload/workload.js';
+import type { SimulationConfig } from './config.js';
+import { drive, driveAsync } from './drive.js';
+import { Simulation } from './simulation.js';
+
+export interface RunOutcome {
+  readonly report: Report;
+  readonly observations: Observations;
+  readonly series: RunSeries;
+}
+
+export interface ExecuteOptions {
+  /** Block tables by engine block size, shared between runs on one workload; filled as needed. */
+  readonly blockTables?: Map<number, BlockTable>;
+}
+
+/**
+ * Reads or makes the workload of a scenario.
+ *
+ * @param blockTokens the engine's block size: synthetic prompts are made of such blocks
+ */
+export function prepareWorkload(spec: WorkloadSpec, seed: number, blockTokens: number): Promise<Workload> {
+  return buildWorkload(spec, { seed, blockTokens });
+}
+
+/** Simulates a scenario on its workload. */
+export function executeScenario(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): RunOutcome {
+  const prepared = prepare(scenario, workload, options);
+  drive(prepared.simulation);
+  return finish(scenario, workload, prepared);
+}
+
+/** The same, giving way to signals and timers now and then. */
+export async function executeScenarioAsync(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): Promise<RunOutcome> {
+  const prepared = prepare(scenario, workload, options);
+  await driveAsync(prepared.simulation);
+  return finish(scenario, workload, prepared);
+}
+
+interface Prepared {
+  readonly simulation: Simulation;
+  readonly timing: readonly PoolTiming[];
+}
+
+function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions): Prepared {
+  const blockTokens = scenario.deployment.pools[0]!.engine.blockTokens;
+  let table = options.blockTables?.get(blockTokens);
+  if (!table) {
+    table = expandBlocks(workload, blockTokens);
+    options.blockTables?.set(blockTokens, table);
+  }
+  const { config, timing } = simulationConfig(scenario);
+  return { simulation: new Simulation(config, workload, table), timing };
+}
+
+/** What a resolved scenario asks of the simulator, and how its passes are timed. */
+export function simulationConfig(scenario: Scenario): { readonly config: SimulationConfig; readonly timing: readonly PoolTiming[] } {
+  const { deployment, run } = scenario;
+  const semantics = semanticsOf(run.fidelity);
+  const timings = deployment.pools.map((pool) =>
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, semantics.decodeBy),
+  );
+  const config: SimulationConfig = {
+    semantics,
+    pools: deployment.pools.map((pool, index) => ({
+      name: pool.role,
+      role: pool.role,
+      replicas: pool.replicas,
+      gpusPerWorker: pool.tp,
+      engine: pool.engine,
+      kvBlocks: pool.kvBlocks,
+      timing: timings[index]!.timing,
+      prefillSpeedup: scenario.timing.speedup,
+      decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
+    })),
+    router: scenario.router,
+    routerSeed: BigInt(run.seed),
+    driver: driverMode(scenario.workload.load),
+    maxTimeMs: run.maxTimeMs,
+    kvTransfer: deployment.kvTransfer,
+    impossibleHandoff: run.fidelity === 'aisimulate' ? 'failed' : 'rejected',
+  };
+  return { config, timing: timings.map(({ description }) => description) };
+}
+
+function driverMode(load: Load): DriverMode {
+  switch (load.kind) {
+    case 'concurrency':
+      return { kind: 'closed', concurrency: load.concurrency };
+    case 'rate':
+      return { kind: 'open', speedup: 1 };
+    case 'speedup':
+      return { kind: 'open', speedup: load.speedup };
+  }
+}
+
+function finish(scenario: Scenario, workload: Workload, { simulation, timing }: Prepared): RunOutcome {
+  const seen = simulation.observe();
+  const observations: Observations = { ...seen, warnings: [...workload.warnings, ...seen.warnings] };
+  const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing });
+  const completed = completedSet(observations.requests);
+  return {
+    report,
+    observations,
+    series: {
+      ttftMs: Array.from(completed.ttftMs),
+      tpotMs: Array.from(completed.tpotMs),
+      timeline: timelineOf(observations, scenario.report.intervalMs),
+    },
+  };
+}

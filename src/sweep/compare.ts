@@ -1,0 +1,55 @@
+import { metricsOf } from '../metrics/metrics-of.js';
+import type { Report } from '../metrics/report.js';
+import { statedErrorPct, withinError } from './timing-error.js';
+
+export interface NamedReport {
+  readonly name: string;
+  readonly report: Report;
+}
+
+/** One metric of one run against the first. */
+export interface Difference {
+  readonly run: string;
+  readonly metric: string;
+  readonly first: number | null;
+  readonly value: number | null;
+  /** value − first; null where one is missing. */
+  readonly difference: number | null;
+  /** Of the first, percent; null also where the first is 0. */
+  readonly percent: number | null;
+  /** The larger of both runs' stated errors for the metric, percent; null = unknown. */
+  readonly timing_error_pct: number | null;
+  /** Whether the difference is larger than that error of the first; null = cannot tell. */
+  readonly exceeds_error: boolean | null;
+}
+
+/** Every metric of every further run against the first, in the order of the runs, then of the metrics. */
+export function compareRuns(runs: readonly NamedReport[]): Difference[] {
+  const [first, ...others] = runs;
+  if (!first) return [];
+  const base = metricsOf(first.report);
+  return others.flatMap((other) => {
+    const metrics = metricsOf(other.report);
+    const names = [...new Set([...Object.keys(base), ...Object.keys(metrics)])];
+    return names.map((metric) => compareMetric(metric, { ...first, value: base[metric] ?? null }, { ...other, value: metrics[metric] ?? null }));
+  });
+}
+
+type Figure = NamedReport & { readonly value: number | null };
+
+function compareMetric(metric: string, first: Figure, other: Figure): Difference {
+  const errors = [first, other].map(({ report }) => statedErrorPct(metric, report.timing));
+  const error = errors.some((each) => each === null) ? null : Math.max(...(errors as number[]));
+  const known = first.value !== null && other.value !== null;
+  const difference = known ? other.value! - first.value! : null;
+  return {
+    run: other.name,
+    metric,
+    first: first.value,
+    value: other.value,
+    difference,
+    percent: difference === null || first.value === 0 ? null : (difference / Math.abs(first.value!)) * 100,
+    timing_error_pct: error,
+    exceeds_error: !known ? null : difference === 0 ? false : error === null ? null : !withinError(first.value!, other.value!, error),
+  };
+}
