@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { writeFileWhole } from '../core/folder.js';
 import { InputError, type Problem } from '../core/problem.js';
 import { aiperfTable } from '../metrics/aiperf-table.js';
 import type { Observations } from '../metrics/observations.js';
@@ -40,8 +41,8 @@ async function replay(traces: readonly string[], flags: ReplayFlags, quiet: bool
   const observations = await simulateReplay(plan, workload);
   const report = replayReport(observations, { ...plan.sla, wallTimeMs: performance.now() - startMs });
   printWarnings([...plan.warnings, ...observations.warnings], quiet);
-  writeWhole(reportPath, jsonText(report));
-  if (rowsPath !== undefined) writeWhole(rowsPath, jsonLines(replayRows(observations)));
+  writeFileWhole(reportPath, jsonText(report));
+  if (rowsPath !== undefined) writeFileWhole(rowsPath, jsonLines(replayRows(observations)));
   print(aiperfTable(report, reportPath));
 }
 
@@ -91,11 +92,4 @@ function checkParent(flag: string, path: string): string {
     throw new InputError(problem);
   }
   return path;
-}
-
-/** A file appears whole or not at all. */
-function writeWhole(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, text);
-  renameSync(temporary, path);
 }

@@ -148,7 +148,7 @@ function linkProblems({ mode, kvTransfer }: DeploymentSpec, rdma: boolean): Prob
 
 function header(scenario: Scenario, { candidate }: DgdOptions, version: DynamoVersion): string {
   const origin = `scenario ${JSON.stringify(scenario.name)}${candidate === undefined ? '' : `, candidate ${candidate}`}`;
-  return `# Written by dynotwin deploy: ${origin}, for Dynamo ${version.text}.\n# Needs the secret ${TOKEN_SECRET} (key HF_TOKEN) in its namespace.\n`;
+  return `# Written by dynotwin: ${origin}, for Dynamo ${version.text}.\n# Needs the secret ${TOKEN_SECRET} (key HF_TOKEN) in its namespace.\n`;
 }
 
 /** No line folding, and quotes around what a YAML 1.1 reader (kubectl) would not take for text. */

@@ -72,7 +72,7 @@ export function paretoChart(document: SweepDocument, x: string, y: string, size:
         mark: { type: 'point', filled: true, size: 95, stroke: null },
         encoding: {
           ...position, color: colourChannel, shape: shapeChannel,
-          opacity: { field: 'state', type: 'nominal', scale: { domain: ['feasible', 'infeasible'], range: [1, 0.25] }, legend: rows.some((row) => row.state === 'infeasible') ? { title: null, symbolType: 'circle', symbolFillColor: INK } : null },
+          opacity: { field: 'state', type: 'nominal', scale: { domain: ['feasible', 'infeasible'], range: [1, 0.35] }, legend: rows.some((row) => row.state === 'infeasible') ? { title: null, symbolType: 'circle', symbolFillColor: INK } : null },
           tooltip: { field: 'tip', type: 'nominal' }, description: { field: 'tip', type: 'nominal' },
         },
       },

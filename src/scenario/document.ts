@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Problem } from '../core/problem.js';
 import { expandShorthands } from './check.js';
 import { kindAt, SWEEP_FIELDS } from './fields.js';
-import { besideFile } from './paths.js';
+import { besideFile, namesFile } from './paths.js';
 import { asInherited, dropNulls, mergeTrees, parseTree, setAt, type Entry, type MapTree, type Segment, type Tree } from './tree.js';
 
 /** Files of other tools, told by one of their keys. */
@@ -15,17 +15,17 @@ const FOREIGN: readonly (readonly [string, string])[] = [
 
 /**
  * Reads a file, what it extends, and the overrides, into one tree: shorthands written out, nulls
- * gone. Null when the file cannot be read; the reason is in `problems`.
+ * gone. `given` is the file's text where it stands in no file. Null when the file cannot be read; the reason is in `problems`.
  */
-export function readDocument(file: string, sets: readonly string[], problems: Problem[]): MapTree | null {
-  const tree = readWithBases(file, problems, []);
+export function readDocument(file: string, sets: readonly string[], problems: Problem[], given?: string): MapTree | null {
+  const tree = readWithBases(file, problems, [], given);
   if (!tree) return null;
   const overridden = sets.reduce<Tree>((merged, set, index) => applySet(merged, set, index + 1, problems), tree);
   return dropNulls(overridden) as MapTree;
 }
 
-function readWithBases(file: string, problems: Problem[], chain: readonly string[]): MapTree | null {
-  const text = readText(file, problems);
+function readWithBases(file: string, problems: Problem[], chain: readonly string[], given?: string): MapTree | null {
+  const text = given ?? readText(file, problems);
   if (text === null) return null;
   const start = { file, line: 1, col: 1 };
   const parsed = parseTree(text, start, problems);
@@ -129,14 +129,11 @@ function joinSpacePath(path: readonly Segment[]): readonly Segment[] {
 
 /** Values that name files, spelled relative to the current folder instead of the file they stand in. */
 export function withLocalPaths(tree: Tree, path: readonly string[] = []): Tree {
-  const field = path[0] === 'space' ? path.slice(1) : path;
   switch (tree.kind) {
     case 'list':
       return { ...tree, items: tree.items.map((item) => withLocalPaths(item, path)) };
-    case 'scalar': {
-      const named = field.join('.') === 'workload.trace' && typeof tree.value === 'string';
-      return named ? { ...tree, value: besideFile(tree.at.file, String(tree.value)) } : tree;
-    }
+    case 'scalar':
+      return typeof tree.value === 'string' && namesFile(path, tree.value) ? { ...tree, value: besideFile(tree.at.file, tree.value) } : tree;
     case 'map': {
       const entries = [...tree.entries].map(([name, entry]): [string, Entry] => [name, { ...entry, value: withLocalPaths(entry.value, [...path, ...name.split('.')]) }]);
       return { ...tree, entries: new Map(entries) };

@@ -28,11 +28,15 @@ const PROBLEM_LIMIT = 50;
  * Reads a scenario or sweep file (`-` = standard input), with everything it extends and the
  * overrides, and resolves it. Throws InputError with every problem found, sorted by position.
  */
-export function loadFile(path: string, { sets = [], environment }: LoadOptions): Loaded {
+export function loadFile(path: string, options: LoadOptions): Loaded {
+  return loadWith(path, stem(path), options);
+}
+
+function loadWith(file: string, name: string, { sets = [], environment }: LoadOptions, text?: string): Loaded {
   const problems: Problem[] = [];
-  const tree = readDocument(path, sets, problems);
-  const loaded = tree ? resolveTree(tree, stem(path), environment, problems) : null;
-  const sorted = sortProblems(problems, path);
+  const tree = readDocument(file, sets, problems, text);
+  const loaded = tree ? resolveTree(tree, name, environment, problems) : null;
+  const sorted = sortProblems(problems, file);
   const errors = sorted.filter((problem) => problem.code.startsWith('E-'));
   if (errors.length > 0 || !loaded || !tree) throw new InputError(errors.slice(0, PROBLEM_LIMIT));
   return { ...loaded, document: toData(withLocalPaths(tree)) as Record<string, unknown>, warnings: sorted };
@@ -47,9 +51,17 @@ export function loadScenario(path: string, options: LoadOptions): Extract<Loaded
 
 /** Like loadFile, for commands that search: a plain scenario is E-KIND. */
 export function loadSweep(path: string, options: LoadOptions): Extract<Loaded, { kind: 'sweep' }> {
-  const loaded = loadFile(path, options);
+  return expectSweep(loadFile(path, options), path);
+}
+
+/** A sweep from text that stands in no file; problems name it `name`. */
+export function loadSweepText(text: string, name: string, options: LoadOptions): Extract<Loaded, { kind: 'sweep' }> {
+  return expectSweep(loadWith(name, name, options, text), name);
+}
+
+function expectSweep(loaded: Loaded, file: string): Extract<Loaded, { kind: 'sweep' }> {
   if (loaded.kind === 'sweep') return loaded;
-  throw new InputError({ code: 'E-KIND', file: path, what: 'this is a scenario without space', hint: "use 'dynotwin run', or add 'space'" });
+  throw new InputError({ code: 'E-KIND', file, what: 'this is a scenario without space', hint: "use 'dynotwin run', or add 'space'" });
 }
 
 function stem(path: string): string {

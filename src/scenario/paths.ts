@@ -17,3 +17,9 @@ export function asWrittenIn(folder: string, path: string): string {
 export function isModelPath(model: string): boolean {
   return model.endsWith('.json') || /^\.{0,2}\//.test(model);
 }
+
+/** True when the value at a path of keys (also under `space`) names a file. */
+export function namesFile(path: readonly string[], value: string): boolean {
+  const field = (path[0] === 'space' ? path.slice(path[1] === 'branches' ? 3 : 1) : path).join('.');
+  return field === 'workload.trace' || (field === 'deployment.model' && isModelPath(value));
+}

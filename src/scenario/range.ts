@@ -1,7 +1,7 @@
 import type { Problem } from '../core/problem.js';
 import { formatQuantity } from '../core/units.js';
+import { parseScalar } from './check.js';
 import type { Kind } from './fields.js';
-import { readNumber } from './space.js';
 import { suggest } from './suggest.js';
 import { fromData, type MapTree, type Tree } from './tree.js';
 
@@ -43,7 +43,7 @@ export function rangeValues(tree: MapTree, field: Kind, path: string, problems: 
       const step = value('step', kind.type === 'number' ? { type: 'number', rule: { above: 0 } } : { ...kind, positive: true });
       if (step === undefined) return [];
       if ((to - from) / step > VALUE_LIMIT) return refuse(`more than ${VALUE_LIMIT} values`, 'take a larger step');
-      numbers = stepped(from, to, (previous) => previous + 1, (index) => from + index * step);
+      numbers = stepped(to, (index) => from + index * step);
       break;
     }
     case 'count':
@@ -54,7 +54,7 @@ export function rangeValues(tree: MapTree, field: Kind, path: string, problems: 
     default:
       if (scale !== 'log2' && scale !== 'log') return refuse('scale is neither log2 nor log', "write 'scale: log2', or 'scale: log, count: 8'", scaleTree?.at);
       if (from <= 0) return refuse(`scale ${scale} cannot start at ${show(from)}`, 'start above 0');
-      if (scale === 'log2') numbers = stepped(from, to, (previous) => previous + 1, (index) => from * 2 ** index);
+      if (scale === 'log2') numbers = stepped(to, (index) => from * 2 ** index);
       else if (!tree.entries.has('count')) return refuse('scale log needs count', "add 'count: 8'");
       else if (count === undefined) return [];
       else if (count > VALUE_LIMIT) return refuse(`more than ${VALUE_LIMIT} values`, 'take fewer');
@@ -65,10 +65,18 @@ export function rangeValues(tree: MapTree, field: Kind, path: string, problems: 
   return exact.map((number) => fromData(kind.type === 'quantity' ? show(number) : number, tree.at));
 }
 
-/** value(0), value(1), … up to `to`, which is added when it is not hit. */
-function stepped(from: number, to: number, next: (index: number) => number, value: (index: number) => number): number[] {
+/** value(0), value(1), … (ascending) up to `to`, which is added when it is not hit. */
+function stepped(to: number, value: (index: number) => number): number[] {
   const values: number[] = [];
-  for (let index = 0; value(index) < to * (1 + 1e-12) && (index === 0 || value(index) > from); index = next(index)) values.push(Math.min(to, value(index)));
-  if (values.length === 0 || values.at(-1)! < to * (1 - 1e-12)) values.push(to);
-  return values;
+  for (let index = 0; value(index) < to * (1 - 1e-12); index++) values.push(value(index));
+  return [...values, to];
+}
+
+/** Reads one scalar of a numeric field; undefined after a problem. */
+function readNumber(tree: Tree, kind: Extract<Kind, { type: 'number' | 'quantity' }>, path: string, problems: Problem[]): number | undefined {
+  const parsed = tree.kind === 'scalar' ? parseScalar(tree.value, tree.source, kind) : null;
+  if (parsed?.ok && typeof parsed.value === 'number') return parsed.value;
+  const problem = parsed && !parsed.ok ? parsed : { code: 'E-TYPE', what: 'not a number', hint: 'write a number' };
+  problems.push({ code: problem.code, ...tree.at, path, what: problem.what, ...(problem.hint ? { hint: problem.hint } : {}) });
+  return undefined;
 }

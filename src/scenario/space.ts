@@ -1,5 +1,4 @@
 import type { Problem } from '../core/problem.js';
-import { parseScalar } from './check.js';
 import { kindAt, SCENARIO_FIELDS, type Kind } from './fields.js';
 import { rangeValues } from './range.js';
 import { suggest } from './suggest.js';
@@ -93,13 +92,4 @@ function readDomain(tree: Tree, kind: Kind, path: string, problems: Problem[]): 
       return refuse('auto needs a field with a closed set of values', 'write a list or a range');
     }
   }
-}
-
-/** Reads one scalar of a numeric field; undefined after a problem. */
-export function readNumber(tree: Tree, kind: Extract<Kind, { type: 'number' | 'quantity' }>, path: string, problems: Problem[]): number | undefined {
-  const parsed = tree.kind === 'scalar' ? parseScalar(tree.value, tree.source, kind) : null;
-  if (parsed?.ok && typeof parsed.value === 'number') return parsed.value;
-  const problem = parsed && !parsed.ok ? parsed : { code: 'E-TYPE', what: 'not a number', hint: 'write a number' };
-  problems.push({ code: problem.code, ...tree.at, path, what: problem.what, ...(problem.hint ? { hint: problem.hint } : {}) });
-  return undefined;
 }

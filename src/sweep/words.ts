@@ -12,9 +12,10 @@ const UNITS: Readonly<Record<string, string>> = {
   cost_per_m_output: 'per million output tokens',
 };
 
-/** Four significant digits, thousands separated by commas; integers below 10⁹ whole. */
+/** Four significant digits, thousands separated by commas; integers below 10⁹ whole, very small values as 1.234e-7. */
 export function numberText(value: number): string {
   if (!Number.isFinite(value)) return String(value);
+  if (value !== 0 && Math.abs(value) < 1e-6) return value.toExponential(3);
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return value.toLocaleString('en-US');
   return value.toLocaleString('en-US', Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 4 });
 }

@@ -61,7 +61,7 @@ describe('aggregated', () => {
     expect(warnings).toEqual([]);
     expect(parse(yaml)).toEqual(manifest);
     expect(yaml.split('\n').slice(0, 3)).toEqual([
-      '# Written by dynotwin deploy: scenario "sim-agg", for Dynamo 1.2.0.',
+      '# Written by dynotwin: scenario "sim-agg", for Dynamo 1.2.0.',
       '# Needs the secret hf-token-secret (key HF_TOKEN) in its namespace.',
       'apiVersion: nvidia.com/v1beta1',
     ]);

@@ -33,7 +33,7 @@ describe('svg', () => {
   });
 
   it('fades the infeasible, and draws bounds as labelled rules', async () => {
-    expect(await renderSvg(pareto())).toContain('opacity="0.25"');
+    expect(await renderSvg(pareto())).toContain('opacity="0.35"');
     const withRule = await renderSvg(paretoChart(document, 'tpot_ms.mean', 'tok_s_per_gpu', SIZE));
     expect(withRule).toContain('TPOT mean ≤ 45 ms');
     expect(await renderSvg(distributionChart('TTFT', [1, 2, 3], [{ metric: 'ttft_ms.p90', op: '<=', value: 2500 }], SIZE))).toContain('TTFT p90 ≤ 2.5 s');

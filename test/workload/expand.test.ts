@@ -36,7 +36,7 @@ describe('expandBlocks: worked examples of the workload spec', () => {
   });
 });
 
-describe('expandBlocks: properties', () => {
+describe('expandBlocks: properties', { timeout: 60_000 }, () => {
   const prompts = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 30 })).chain(([trace, engine]) =>
     fc.record({
       trace: fc.constant(trace),

@@ -57,7 +57,7 @@ const WITHOUT_EFFECT = [
  */
 export function parseEngineArgs(text: string, source: string): EngineArgs {
   const reader = new JsonReader(parseJsonObject(text, source));
-  reader.onlyKnown([...READ, ...Object.keys(NOT_BUILT), ...WITHOUT_EFFECT]);
+  reader.onlyKnown(READ, [...Object.keys(NOT_BUILT), ...WITHOUT_EFFECT]);
   reader.refuseNull('engine_type', 'block_size', 'enable_prefix_caching', 'enable_chunked_prefill', 'speedup_ratio', 'decode_speedup_ratio', 'dp_size', 'worker_type', 'preemption_mode', 'kv_transfer_timing_mode');
   for (const [key, what] of Object.entries(NOT_BUILT)) {
     if (reader.json.values[key] !== undefined && reader.json.values[key] !== null) reader.refuse(key, what);

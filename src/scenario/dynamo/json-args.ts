@@ -1,5 +1,6 @@
 import { LineCounter, isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
 import { InputError, type Problem } from '../../core/problem.js';
+import { suggest } from '../suggest.js';
 
 /** A JSON object given on the command line, with the place of each key. */
 export interface LocatedJson {
@@ -106,10 +107,13 @@ export class JsonReader {
     this.warnings.push(this.json.problem(key, 'W-IGNORED', what));
   }
 
-  /** Unknown keys are errors that list the known ones. */
-  onlyKnown(known: readonly string[]): void {
+  /** Unknown keys are errors that name the nearest known one, or all that are read. */
+  onlyKnown(read: readonly string[], accepted: readonly string[]): void {
+    const known = [...read, ...accepted];
     for (const key of Object.keys(this.json.values)) {
-      if (!known.includes(key)) this.problems.push(this.json.problem(key, 'E-FIELD', 'unknown field', `known: ${known.join(', ')}`));
+      if (known.includes(key)) continue;
+      const near = suggest(key, known);
+      this.problems.push(this.json.problem(key, 'E-FIELD', 'unknown field', near ? `did you mean '${near}'?` : `known: ${read.join(', ')}`));
     }
   }
 

@@ -34,7 +34,7 @@ export const REPLAY_ROUTER: RouterSpec = {
  */
 export function parseRouterConfig(text: string, source: string): { readonly router: RouterSpec; readonly warnings: readonly Problem[] } {
   const reader = new JsonReader(parseJsonObject(text, source));
-  reader.onlyKnown([...READ, ...WITHOUT_EFFECT]);
+  reader.onlyKnown(READ, WITHOUT_EFFECT);
   for (const key of WITHOUT_EFFECT) if (reader.has(key)) reader.ignore(key, 'has no effect in a replay');
   if (reader.json.values['router_queue_threshold'] != null) reader.refuse('router_queue_threshold', 'router queueing is not supported yet', 'leave it out');
   if (reader.json.values['conditional_disagg_policy'] != null) reader.refuse('conditional_disagg_policy', 'conditional disaggregation is not supported yet', 'leave it out');

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { discardUnfinished } from '../core/folder.js';
+import { InputError, RunError, formatProblem, type Problem } from '../core/problem.js';
+import { registerCompare } from './compare.js';
+import { registerDeploy } from './deploy.js';
+import { registerPlan } from './plan.js';
+import { registerReplay } from './replay.js';
+import { registerReport } from './report.js';
+import { registerRun } from './run.js';
+import { registerSchema } from './schema.js';
+import { registerSweep } from './sweep.js';
+import { registerTrace } from './trace.js';
+import { registerValidate } from './validate.js';
+
+/** Exit codes: 0 ok, 1 ran but failed or nothing feasible, 2 bad input, 130 interrupted. */
+const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+
+const program = new Command('dynotwin')
+  .description('Simulate and plan LLM-serving deployments.')
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('(add --help for the options)');
+
+/** In the order of --help. */
+for (const register of [registerPlan, registerSweep, registerRun, registerReplay, registerCompare, registerDeploy, registerReport, registerTrace, registerValidate, registerSchema]) {
+  register(program);
+}
+for (const command of program.commands) command.exitOverride();
+
+process.once('SIGINT', () => {
+  discardUnfinished();
+  process.exit(EXIT.interrupted);
+});
+// A closed pipe (`| head`) is the reader's choice, not an error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed));
+
+process.exitCode = await runProgram(process.argv);
+
+async function runProgram(argv: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync([...argv]);
+    return EXIT.ok;
+  } catch (error) {
+    return exitCodeOf(error);
+  }
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
+  if (error instanceof InputError) {
+    for (const problem of error.problems) complain(problem);
+    return EXIT.badInput;
+  }
+  if (error instanceof RunError) {
+    complain(error.problem);
+    return EXIT.failed;
+  }
+  process.stderr.write(`internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return EXIT.failed;
+}
+
+/** The problem's line; on a terminal the source line with a caret below it. */
+function complain(problem: Problem): void {
+  process.stderr.write(`${formatProblem(problem)}\n`);
+  if (!process.stderr.isTTY || problem.file === undefined || problem.line === undefined) return;
+  try {
+    const line = readFileSync(problem.file, 'utf8').split('\n')[problem.line - 1];
+    if (line !== undefined && line.length < 400) process.stderr.write(`  ${line}\n  ${' '.repeat((problem.col ?? 1) - 1)}^\n`);
+  } catch {
+    // The problem is in a flag or the file is gone: the line above says it all.
+  }
+}

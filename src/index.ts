@@ -1,0 +1,25 @@
+/**
+ * dynotwin's public face: load a scenario, run it, sweep a space, build the manifest.
+ *
+ * @example
+ * const environment = createEnvironment();
+ * const loaded = await loadFile('first-run.yaml', { environment });
+ */
+export { InputError, RunError, formatProblem, type Problem } from './core/problem.js';
+export type * from './scenario/scenario.js';
+export { createEnvironment } from './timing/environment.js';
+export { createTiming } from './timing/registry.js';
+export type { PassShape, PassTiming, TimingDescription } from './timing/timing.js';
+export type { BlockTable, Workload } from './workload/workload.js';
+export { buildWorkload } from './workload/build.js';
+export { expandBlocks } from './workload/expand.js';
+export { readMooncake } from './workload/formats/mooncake.js';
+export { executeScenario, executeScenarioAsync, prepareWorkload, type RunOutcome } from './sim/execute.js';
+export { Simulation } from './sim/simulation.js';
+export type { SimulationConfig } from './sim/config.js';
+export type { Observations, RequestColumns } from './metrics/observations.js';
+export type { Report } from './metrics/report.js';
+export { metricsOf } from './metrics/metrics-of.js';
+export { runSweep } from './sweep/run.js';
+export type { CandidateResult, Recommendation, SweepResult } from './sweep/result.js';
+export { generateDgd } from './deploy/dgd.js';

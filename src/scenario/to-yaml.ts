@@ -1,0 +1,162 @@
+import { Document, isScalar } from 'yaml';
+import { formatQuantity } from '../core/units.js';
+import { LINK_PRESETS } from './fields.js';
+import { asWrittenIn, isModelPath, namesFile } from './paths.js';
+import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, WorkloadSpec } from './scenario.js';
+
+type Data = Record<string, unknown>;
+
+const time = (ms: number): string => formatQuantity(ms, 'time');
+const size = (bytes: number): string => formatQuantity(bytes, 'size');
+
+/**
+ * The resolved scenario as a runnable file: every field that is read, with its unit. Paths are
+ * written for a file that stands in `folder`. Reading it back gives the same scenario.
+ */
+export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
+  const { slo, run, report, timing } = scenario;
+  const maybe = (name: string, value: unknown): Data => (value === null || value === undefined ? {} : { [name]: value });
+  const bound = (name: string, ms: number | null): Data => maybe(name, ms === null ? null : time(ms));
+  const document = new Document({
+    name: scenario.name,
+    workload: workloadData(scenario.workload, folder),
+    deployment: deploymentData(scenario.deployment, folder),
+    router: routerData(scenario.router),
+    timing: {
+      source: timing.source,
+      ...(timing.source === 'fixed' ? { prefill: time(timing.prefillMs), decode: time(timing.decodeMs) } : {}),
+      speedup: timing.speedup,
+      decode_speedup: timing.decodeSpeedup,
+    },
+    ...maybe('slo', slo && { ...bound('ttft', slo.ttftMs), ...bound('itl', slo.itlMs), ...bound('e2e', slo.e2eMs), at: slo.at }),
+    ...maybe('cost', scenario.gpuHourPrice === null ? null : { gpu_hour: formatQuantity(scenario.gpuHourPrice, 'price') }),
+    run: { seed: run.seed, fidelity: run.fidelity, ...bound('max_time', run.maxTimeMs), capture: [...run.capture] },
+    report: { interval: time(report.intervalMs), formats: [...report.formats] },
+  });
+  for (const pool of scenario.deployment.pools) {
+    const blocks = document.getIn(['deployment', pool.role, 'kv', 'blocks'], true);
+    if (pool.kvBlocksEstimated && isScalar(blocks)) blocks.comment = ` ${pool.kvBlocks} per worker`;
+  }
+  return document.toString();
+}
+
+/** The plain data of a file (`Loaded.document`) as a file that stands in `folder`. */
+export function documentToYaml(document: Readonly<Record<string, unknown>>, folder: string): string {
+  return new Document(rewrite(document, [])).toString();
+
+  function rewrite(value: unknown, path: readonly string[]): unknown {
+    if (Array.isArray(value)) return value.map((item) => rewrite(item, path));
+    if (typeof value === 'object' && value !== null) {
+      return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, rewrite(member, [...path, ...name.split('.')])]));
+    }
+    return typeof value === 'string' && namesFile(path, value) ? asWrittenIn(folder, value) : value;
+  }
+}
+
+function workloadData({ source, format, traceBlockTokens, load, requests }: WorkloadSpec, folder: string): Data {
+  const data: Data = {};
+  switch (source.kind) {
+    case 'trace':
+      Object.assign(data, { trace: asWrittenIn(folder, source.path), format, block_size: traceBlockTokens });
+      break;
+    case 'synthetic':
+      data.synthetic = { isl: lengthsData(source.isl), osl: lengthsData(source.osl), ...(source.sharedPrefix ? { shared_prefix: { ...source.sharedPrefix } } : {}) };
+      break;
+    case 'generate':
+      data.generate = { like: source.like, duration: time(source.durationMs), scale: source.scale };
+  }
+  switch (load.kind) {
+    case 'concurrency':
+      data.load = { concurrency: load.concurrency };
+      break;
+    case 'speedup':
+      data.load = { speedup: load.speedup };
+      break;
+    case 'rate': {
+      const { arrivals } = load;
+      const drawn = arrivals === 'poisson' || arrivals === 'gamma' ? { seed: load.seed } : {};
+      data.load = { rate: formatQuantity(load.requestsPerSecond, 'request rate'), arrivals, ...(arrivals === 'gamma' ? { smoothness: load.smoothness } : {}), ...drawn };
+    }
+  }
+  if (requests !== null) data.requests = requests;
+  return data;
+}
+
+function lengthsData(lengths: Distribution): unknown {
+  if (lengths.kind === 'constant') return lengths.value;
+  const limits = { ...(lengths.min === undefined ? {} : { min: lengths.min }), ...(lengths.max === undefined ? {} : { max: lengths.max }) };
+  switch (lengths.kind) {
+    case 'normal':
+      return { mean: lengths.mean, std: lengths.std, ...limits };
+    case 'lognormal':
+      return { lognormal: { median: lengths.median, sigma: lengths.sigma }, ...limits };
+    case 'uniform':
+      return { uniform: [lengths.from, lengths.to], ...limits };
+    case 'exponential':
+      return { exponential: lengths.mean, ...limits };
+  }
+}
+
+function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, folder: string): Data {
+  const shared = pools.every((pool) => JSON.stringify(pool.engine) === JSON.stringify(pools[0]!.engine));
+  const data: Data = {};
+  if (model !== null) data.model = isModelPath(model) ? asWrittenIn(folder, model) : model;
+  if (hardware !== null) data.hardware = hardware;
+  if (shared) data.engine = engineData(pools[0]!.engine, pools.some((pool) => pool.kvBlocksEstimated));
+  for (const pool of pools) data[pool.role] = poolData(pool, shared);
+  if (kvTransfer) data.kv_transfer = transferData(kvTransfer);
+  return data;
+}
+
+function poolData({ replicas, tp, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes }: PoolSpec, sharedEngine: boolean): Data {
+  return {
+    replicas,
+    tp,
+    ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated) }),
+    kv: kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks },
+  };
+}
+
+function engineData(engine: EngineSpec, sized: boolean): Data {
+  return {
+    name: engine.name,
+    version: engine.version,
+    block_size: engine.blockTokens,
+    max_num_seqs: engine.maxNumSeqs,
+    max_num_batched_tokens: engine.maxNumBatchedTokens,
+    prefix_caching: engine.prefixCaching,
+    chunked_prefill: engine.chunkedPrefill,
+    ...(engine.contextTokens === null ? {} : { context_length: engine.contextTokens }),
+    ...(sized ? { memory_fraction: engine.memoryFraction } : {}),
+    preemption: engine.preemption,
+  };
+}
+
+function transferData(transfer: KvTransferSpec): Data {
+  if (transfer.bytesPerSecond === null) return { bandwidth: 'none' };
+  const preset = Object.keys(LINK_PRESETS).find((name) => LINK_PRESETS[name] === transfer.bytesPerSecond);
+  return {
+    bandwidth: preset ?? formatQuantity(transfer.bytesPerSecond, 'bandwidth'),
+    latency: time(transfer.latencyMs),
+    charge: transfer.charge,
+    contention: transfer.contention,
+    bytes_per_token: size(transfer.bytesPerToken),
+    bytes_per_request: size(transfer.bytesPerRequest),
+  };
+}
+
+function routerData(router: RouterSpec): Data {
+  if (router.policy !== 'kv') return { policy: router.policy };
+  return {
+    policy: router.policy,
+    overlap_score_credit: router.overlapScoreCredit,
+    overlap_score_credit_decay: router.overlapScoreCreditDecay,
+    prefill_load_scale: router.prefillLoadScale,
+    decode_active_request_weight: router.decodeActiveRequestWeight,
+    temperature: router.temperature,
+    track_active_blocks: router.trackActiveBlocks,
+    track_prefill_tokens: router.trackPrefillTokens,
+    assume_kv_reuse: router.assumeKvReuse,
+    index: { visible: router.indexVisible },
+  };
+}
