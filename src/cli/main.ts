@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { discardUnfinished } from '../core/folder.js';
 import { InputError, RunError, formatProblem, type Problem } from '../core/problem.js';
+import { jsonText } from './output.js';
 import { registerCompare } from './compare.js';
 import { registerDeploy } from './deploy.js';
 import { registerPlan } from './plan.js';
@@ -52,7 +53,8 @@ async function runProgram(argv: readonly string[]): Promise<number> {
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
   if (error instanceof InputError) {
-    for (const problem of error.problems) complain(problem);
+    if (wantsJson(process.argv)) process.stdout.write(jsonText(error.problems));
+    else for (const problem of error.problems) complain(problem);
     return EXIT.badInput;
   }
   if (error instanceof RunError) {
@@ -61,6 +63,11 @@ function exitCodeOf(error: unknown): number {
   }
   process.stderr.write(`internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return EXIT.failed;
+}
+
+/** `--format json` asks for errors as data, too. */
+function wantsJson(argv: readonly string[]): boolean {
+  return argv.includes('--format=json') || argv[argv.indexOf('--format') + 1] === 'json';
 }
 
 /** The problem's line; on a terminal the source line with a caret below it. */

@@ -1,8 +1,7 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { writeFileWhole } from '../core/folder.js';
-import { InputError, type Problem } from '../core/problem.js';
 import { aiperfTable } from '../metrics/aiperf-table.js';
 import type { Observations } from '../metrics/observations.js';
 import { replayReport } from '../metrics/replay-report.js';
@@ -34,15 +33,14 @@ export function registerReplay(program: Command): void {
 async function replay(traces: readonly string[], flags: ReplayFlags, quiet: boolean): Promise<void> {
   const startMs = performance.now();
   const plan = planReplay(traces, flags);
-  const reportPath = checkParent('--report-json', reportTarget(flags['reportJson']));
+  const reportPath = reportTarget(flags['reportJson']);
   const rowsPath = flags['reportJsonl'];
-  if (rowsPath !== undefined) checkParent('--report-jsonl', rowsPath);
   const workload = await loadReplayWorkload(plan);
   const observations = await simulateReplay(plan, workload);
   const report = replayReport(observations, { ...plan.sla, wallTimeMs: performance.now() - startMs });
   printWarnings([...plan.warnings, ...observations.warnings], quiet);
-  writeFileWhole(reportPath, jsonText(report));
-  if (rowsPath !== undefined) writeFileWhole(rowsPath, jsonLines(replayRows(observations)));
+  writeFileWhole(reportPath, jsonText(report), '--report-json');
+  if (rowsPath !== undefined) writeFileWhole(rowsPath, jsonLines(replayRows(observations)), '--report-jsonl');
   print(aiperfTable(report, reportPath));
 }
 
@@ -81,15 +79,4 @@ function reportTarget(wanted: string | undefined): string {
   if (wanted === undefined) return name;
   const isFolder = /[\\/]$/.test(wanted) || (existsSync(wanted) && statSync(wanted).isDirectory());
   return isFolder ? join(wanted, name) : wanted;
-}
-
-/** Makes the folder of an output file, or says why it cannot be one. */
-function checkParent(flag: string, path: string): string {
-  try {
-    mkdirSync(dirname(resolve(path)), { recursive: true });
-  } catch (error) {
-    const problem: Problem = { code: 'E-OUT', path: flag, what: `cannot create the folder of '${path}' (${(error as Error).message})`, hint: 'choose another path' };
-    throw new InputError(problem);
-  }
-  return path;
 }

@@ -1,7 +1,6 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { extname, join } from 'node:path';
 import type { Command } from 'commander';
-import { checkTarget } from '../core/folder.js';
+import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
 import { distributionChart, loadChart, paretoChart, type ChartSpec } from '../report/charts.js';
 import { constraintBounds, frontierAxes, reportBounds, type Bound } from '../report/document.js';
@@ -43,7 +42,7 @@ async function report(folder: string, options: ReportOptions): Promise<void> {
   const artefacts = loadArtefacts(folder, readSweepJson);
   if (wanted.html) {
     const target = options.out ?? join(folder, 'index.html');
-    writeWhole(target, await (artefacts.kind === 'sweep' ? sweepPage(artefacts.document, artefacts.winner) : runPage(artefacts.report, artefacts.series)));
+    writeFileWhole(target, await (artefacts.kind === 'sweep' ? sweepPage(artefacts.document, artefacts.winner) : runPage(artefacts.report, artefacts.series)));
     print(target);
     return;
   }
@@ -52,7 +51,7 @@ async function report(folder: string, options: ReportOptions): Promise<void> {
     print(terminalPlot(folder, artefacts, plot, terminalSize()));
     return;
   }
-  writeWhole(options.out, await renderSvg(chart(folder, artefacts, plot)));
+  writeFileWhole(options.out, await renderSvg(chart(folder, artefacts, plot)));
   print(options.out);
 }
 
@@ -131,16 +130,4 @@ function ttftBounds(artefacts: Artefacts): Bound[] {
 function terminalSize(): TerminalSize {
   const { columns = 80, rows = 24, isTTY } = process.stdout;
   return { width: Math.min(columns, 120), height: Math.min(Math.max(rows - 6, 14), 28), colour: isTTY === true && process.env['NO_COLOR'] === undefined };
-}
-
-/** The file appears whole or not at all. */
-function writeWhole(target: string, text: string): void {
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
-  try {
-    writeFileSync(temporary, text);
-    renameSync(temporary, target);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw new InputError({ code: 'E-FILE', path: '--out', what: `cannot write '${target}': ${error instanceof Error ? error.message : String(error)}`, hint: 'choose another --out' });
-  }
 }

@@ -38,14 +38,14 @@ async function run(file: string, options: ReadOptions & WriteOptions): Promise<v
     const files = { ...(await runFiles(scenario, workload, outcome, target)), 'meta.json': jsonText(meta()) };
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   });
-  printWarnings(outcome.report.warnings, options.quiet === true);
+  printWarnings(outcome.report.warnings.map(({ code, path, message }) => ({ code, path, what: message })), options.quiet === true);
   print(reportText(outcome.report, options.format));
   if (options.format === 'table') print(`\nwritten to ${target}`);
 }
 
 /** Simulates a scenario, giving way to signals. */
 export async function simulate(scenario: Scenario): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
-  const workload = await prepareWorkload(scenario.workload, scenario.run.seed, scenario.deployment.pools[0]!.engine.blockTokens);
+  const workload = await prepareWorkload(scenario);
   return { workload, outcome: await executeScenarioAsync(scenario, workload) };
 }
 

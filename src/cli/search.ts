@@ -106,7 +106,7 @@ function progressPrinter(quiet: boolean): { show(done: number, total: number): v
       const now = performance.now();
       if (now - last < 100 && done < total) return;
       last = now;
-      process.stderr.write(`\r\u001b[K${progressLine(done, total, now - start, process.stderr.columns ?? 80)}`);
+      process.stderr.write(`\r\u001b[K${progressLine(done, total, now - start, process.stderr.columns || 80)}`);
     },
     clear: () => void process.stderr.write('\r\u001b[K'),
   };
@@ -144,7 +144,7 @@ function manifest(scenario: Scenario, candidate: string, environment: Environmen
 
 /** Warnings of the recommended candidates' runs, each once. */
 function runWarnings({ recommendations }: SweepResult): Problem[] {
-  const all = recommendations.flatMap(({ candidate }) => (candidate.report?.warnings ?? []).map((warning) => ({ ...warning, what: `${candidate.candidate.id}: ${warning.what}` })));
+  const all = recommendations.flatMap(({ candidate }) => (candidate.report?.warnings ?? []).map(({ code, path, message }) => ({ code, path, what: `${candidate.candidate.id}: ${message}` })));
   return [...new Map(all.map((warning) => [JSON.stringify(warning), warning])).values()];
 }
 
@@ -162,8 +162,8 @@ function resultText(command: 'sweep' | 'plan', result: SweepResult, target: stri
 }
 
 function terminalPlot(result: SweepResult): string {
-  const { columns = 80, isTTY } = process.stdout;
-  return paretoPlot(result, { width: Math.min(columns, 120), height: 20, colour: isTTY === true && process.env['NO_COLOR'] === undefined });
+  const { columns, isTTY } = process.stdout;
+  return paretoPlot(result, { width: Math.min(columns || 80, 120), height: 20, colour: isTTY === true && process.env['NO_COLOR'] === undefined });
 }
 
 function failuresText({ candidates }: SweepResult): string {

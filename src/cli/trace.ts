@@ -1,8 +1,6 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Command } from 'commander';
-import { checkTarget } from '../core/folder.js';
+import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
 import { parseNumber, parseQuantity, type Parsed } from '../core/units.js';
 import { readMooncake } from '../workload/formats/mooncake.js';
@@ -66,22 +64,8 @@ function synthesize({ like, duration, scale, requests, seed, out, overwrite }: S
     throw new InputError({ code: 'E-RANGE', path: '--requests', what: `the span makes only ${rows.length} requests`, hint: 'raise --duration or --scale' });
   }
   const text = formatRows(rows);
-  writeWhole(out, out.endsWith('.gz') ? gzipSync(text) : text);
+  writeFileWhole(out, out.endsWith('.gz') ? gzipSync(text) : text);
   print(`${out}: ${rows.length} requests`);
-}
-
-/** Whole or not at all; nothing can come between writing and renaming. */
-function writeWhole(target: string, content: string | Uint8Array): void {
-  const path = resolve(target);
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(temporary, content);
-    renameSync(temporary, path);
-  } catch (error) {
-    if (existsSync(temporary)) rmSync(temporary);
-    throw new InputError({ code: 'E-OUT', path: '--out', what: `'${target}' cannot be written (${(error as NodeJS.ErrnoException).code})`, hint: 'choose another --out' });
-  }
 }
 
 function infoTable(info: TraceInfo): string {

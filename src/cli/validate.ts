@@ -34,7 +34,7 @@ function validate(files: readonly string[], options: ReadOptions): void {
     if (loaded) good.push({ file, loaded });
   }
   for (const { loaded } of good) printWarnings(loaded.warnings, options.quiet === true);
-  if (problems.length === 0 || options.format === 'table') print(describe(good, options.format));
+  if (problems.length === 0 || (options.format === 'table' && good.length > 0)) print(describe(good, options.format));
   if (problems.length > 0) throw new InputError(problems.slice(0, 50));
 }
 
@@ -57,7 +57,6 @@ function describe(good: readonly { file: string; loaded: Loaded }[], format: For
     case 'csv':
       return Papa.unparse(rows, { newline: '\n' });
     case 'table':
-      if (rows.length === 0) return '';
       return textTable(
         ['file', 'status', 'kind', 'candidates', 'GPUs', 'KV blocks per worker', 'timing'],
         rows.map((row) => [row.file, 'OK', row.kind, String(row.candidates), row.gpus, row.kv_blocks, row.timing]),

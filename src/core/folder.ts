@@ -41,12 +41,13 @@ export async function writeFolder(target: string, overwrite: boolean, fill: (fol
 }
 
 /** Writes one file whole or not at all. Throws `E-FILE` when the place cannot be written, with `option` as its path. */
-export function writeFileWhole(target: string, text: string, option: string = '--out'): void {
+export function writeFileWhole(target: string, content: string | Uint8Array, option: string = '--out'): void {
   const path = resolve(target);
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   inProgress.add(temporary);
   try {
-    writeFileSync(temporary, text);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(temporary, content);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });

@@ -51,6 +51,8 @@ export interface EngineContext {
 /** Counters since the start. */
 export interface EngineStatistics {
   passes: number;
+  /** Passes outside the timing source's calibration. */
+  extrapolatedPasses: number;
   /** Time inside passes, ms. */
   busyMs: number;
   preemptions: number;

@@ -12,7 +12,7 @@ type Outcome = 'scheduled' | 'blocked' | 'preempted';
  * Source: spec engine section 2, compat parts 1 A and 2.
  */
 export class VllmCore implements EngineCore {
-  readonly statistics: EngineStatistics = { passes: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   private readonly pool: BlockPool;
   private readonly waiting: Sequence[] = [];
   private readonly running: Sequence[] = [];
@@ -246,6 +246,7 @@ export class VllmCore implements EngineCore {
     const decodeMs = shape.decodeRequests > 0 && role !== 'prefill' ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
     this.endMs = nowMs + prefillMs + decodeMs;
     this.statistics.passes++;
+    if (timing.extrapolates?.(shape)) this.statistics.extrapolatedPasses++;
     this.statistics.busyMs += prefillMs + decodeMs;
     this.emitTokens(nowMs, prefillMs + decodeMs);
     this.statistics.evictedBlocks = this.pool.evicted;

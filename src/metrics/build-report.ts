@@ -10,16 +10,13 @@ import type { Latency, Report } from './report.js';
 /** From this busy share of a pool on, its latencies say little but that it is full. */
 const SATURATED = 0.9;
 
-/** Timing of one pool; `extrapolatedPasses` from sources that know the bounds of their calibration. */
-export type PoolTiming = TimingDescription & { readonly extrapolatedPasses?: number };
-
 export interface ReportInput {
   readonly scenario: Scenario;
   /** SHA-256 of the canonical resolved scenario, hex. */
   readonly scenarioHash: string;
   readonly observations: Observations;
   /** In the order of `observations.pools`. */
-  readonly timing: readonly PoolTiming[];
+  readonly timing: readonly TimingDescription[];
 }
 
 /**
@@ -41,7 +38,7 @@ export function buildReport({ scenario, scenarioHash, observations, timing }: Re
       source: source.source,
       calibration: source.calibration,
       error_pct: source.errorPct,
-      extrapolated_passes: source.extrapolatedPasses ?? 0,
+      extrapolated_passes: observations.pools[index]!.extrapolatedPasses,
     })),
     requests,
     tokens: { input: set.inputTokens, output: set.outputTokens, reused: set.reusedTokens },
@@ -65,7 +62,7 @@ export function buildReport({ scenario, scenarioHash, observations, timing }: Re
     gpu: { peak: gpus.peak, hours: gpus.hours },
     ...(scenario.gpuHourPrice === null ? {} : { cost: costPart(scenario.gpuHourPrice * gpus.hours, set) }),
     pools: observations.pools.map((pool) => poolPart(pool, scenario)),
-    warnings: [...observations.warnings, ...ownWarnings(observations, requests, busiest, timing)].map(({ code, path, what }) => ({ code, path, what })),
+    warnings: [...observations.warnings, ...ownWarnings(observations, requests, busiest)].map(({ code, path, what }) => ({ code, path, message: what })),
   };
 }
 
@@ -179,24 +176,23 @@ function poolPart(pool: PoolObservations, scenario: Scenario): Report['pools'][n
   };
 }
 
-function ownWarnings(observations: Observations, requests: Report['requests'], busiest: PoolObservations, timing: readonly PoolTiming[]): Problem[] {
+function ownWarnings(observations: Observations, requests: Report['requests'], busiest: PoolObservations): Problem[] {
   const warnings: Problem[] = [];
   const busy = busyRatio(busiest);
   if (busy >= SATURATED) {
     warnings.push({
       code: 'W-SATURATED',
       path: `deployment.${busiest.role}`,
-      what: `pool '${busiest.name}' is busy ${(busy * 100).toFixed(1)}% of the time; its latencies depend on the length of the run`,
+      what: `pool '${busiest.name}' spends ${(busy * 100).toFixed(1)}% of its time inside passes; if its queue grows, latencies depend on the length of the run`,
     });
   }
   if (requests.unfinished > 0) {
     warnings.push({ code: 'W-UNFINISHED', path: 'run.max_time', what: `${requests.unfinished} of ${requests.total} requests had not finished; no latency counts them` });
   }
-  timing.forEach((source, index) => {
-    if (!source.extrapolatedPasses) return;
-    const pool = observations.pools[index]!;
-    warnings.push({ code: 'W-EXTRAPOLATED', path: `deployment.${pool.role}`, what: `${source.extrapolatedPasses} of ${pool.passes} passes lie outside the calibration` });
-  });
+  for (const { role, passes, extrapolatedPasses } of observations.pools) {
+    if (extrapolatedPasses === 0) continue;
+    warnings.push({ code: 'W-EXTRAPOLATED', path: `deployment.${role}`, what: `${extrapolatedPasses} of ${passes} passes lie outside the sizes the timing source was calibrated on` });
+  }
   return warnings;
 }
 

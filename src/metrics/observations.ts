@@ -70,6 +70,8 @@ export interface PoolObservations {
   /** Σ over workers of time inside passes, ms. */
   readonly busyMs: number;
   readonly passes: number;
+  /** Passes outside the timing source's calibration. */
+  readonly extrapolatedPasses: number;
   /** Peak share of a worker's blocks in use, and preemptions, over all workers. */
   readonly kvPeakRatio: number;
   readonly preemptions: number;

@@ -1,4 +1,3 @@
-import type { Problem } from '../core/problem.js';
 import type { TimingDescription } from '../timing/timing.js';
 
 /** Nearest-rank distribution; null where there is no sample. */
@@ -54,5 +53,5 @@ export interface Report {
     readonly kv_blocks: number;
     readonly busy_ratio: number;
   }[];
-  readonly warnings: readonly Pick<Problem, 'code' | 'path' | 'what'>[];
+  readonly warnings: readonly { readonly code: string; readonly path?: string; readonly message: string }[];
 }

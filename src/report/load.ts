@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Papa from 'papaparse';
 import { z } from 'zod';
@@ -13,13 +13,12 @@ export interface RunArtefacts {
   readonly series: RunSeries;
 }
 
-/** What a folder holds: one run, or a sweep with its first recommendation's run where that was kept. */
+/** What a folder holds: one run, or a sweep with its first recommendation's run where there is one. */
 export type Artefacts = ({ readonly kind: 'run' } & RunArtefacts) | { readonly kind: 'sweep'; readonly document: SweepDocument; readonly winner: RunArtefacts | null };
 
 /**
  * Reads the folder of a run (report.json, requests.csv or .jsonl, timeline.csv) or of a sweep or
- * plan (sweep.json, and the same files under the first of recommendations/). Samples and timeline
- * are optional; `readSweep` turns the text of a sound sweep.json into its document. Errors: `E-FILE`
+ * plan (sweep.json, winner.json). Samples and timeline of a run are optional; `readSweep` turns the text of a sound sweep.json into its document. Errors: `E-FILE`
  * unreadable or damaged, `E-KIND` not such a folder.
  */
 export function loadArtefacts(folder: string, readSweep: (text: string, file: string) => SweepDocument): Artefacts {
@@ -35,9 +34,8 @@ export function loadArtefacts(folder: string, readSweep: (text: string, file: st
 }
 
 function loadWinner(folder: string): RunArtefacts | null {
-  const all = join(folder, 'recommendations');
-  const first = existsSync(all) ? readdirSync(all).sort().map((name) => join(all, name)).find((one) => existsSync(join(one, 'report.json'))) : undefined;
-  return first === undefined ? null : loadRun(first);
+  const path = join(folder, 'winner.json');
+  return existsSync(path) ? (readJson(path, 'dynotwin.winner/1', winnerSchema).value as RunArtefacts) : null;
 }
 
 function loadRun(folder: string): RunArtefacts {
@@ -143,5 +141,15 @@ const reportSchema = z.looseObject({
   gpu: z.looseObject({ peak: z.number() }),
   cost: z.looseObject({ currency: text, total: z.number() }).optional(),
   pools: z.array(z.looseObject({ name: text, role: text, shape: text, replicas: replicaSchema, gpus_per_worker: z.number(), kv_blocks: z.number(), busy_ratio: z.number() })),
-  warnings: z.array(z.looseObject({ code: text, path: text.optional(), what: text })),
+  warnings: z.array(z.looseObject({ code: text, path: text.optional(), message: text })),
+});
+
+const counts = z.array(z.number());
+const winnerSchema = z.looseObject({
+  report: reportSchema,
+  series: z.looseObject({
+    ttftMs: counts,
+    tpotMs: counts,
+    timeline: z.looseObject({ intervalMs: z.number(), arrivals: counts, firstTokens: counts, ends: counts, outputTokens: counts, inSystem: counts }).nullable(),
+  }),
 });

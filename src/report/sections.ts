@@ -129,7 +129,7 @@ export function poolTable(report: Report): Markup {
 export function provenance(report: Report): Markup {
   const error = (value: number | null): string => (value === null ? 'unknown' : `${numberText(value)} %`);
   const sources = report.timing.map((one) => html`<li><strong>${one.pool}</strong>: ${one.source}, ${one.calibration}; stated error TTFT ${error(one.error_pct.ttft)}, TPOT ${error(one.error_pct.tpot)}${one.extrapolated_passes > 0 ? `; ${plural(one.extrapolated_passes, 'pass', 'passes')} outside the calibrated range` : ''}</li>`);
-  const warnings = report.warnings.map((one) => html`<li><code>${one.code}</code> ${one.path ? html`<code>${one.path}</code>: ` : null}${one.what}</li>`);
+  const warnings = report.warnings.map((one) => html`<li><code>${one.code}</code> ${one.path ? html`<code>${one.path}</code>: ` : null}${one.message}</li>`);
   return html`<section><h2>How far to trust this</h2><ul id="timing">${sources}<li>fidelity <strong>${report.scenario.fidelity}</strong>, seed ${report.scenario.seed}</li></ul>
 ${warnings.length === 0 ? html`<p class="soft">No warnings.</p>` : html`<h3>Warnings</h3><ul id="warnings">${warnings}</ul>`}</section>`;
 }

@@ -73,8 +73,15 @@ class Checker {
         const guess = suggest(name, known);
         const hint = guess ? `did you mean '${guess}'?` : `known here: ${known.join(', ')}`;
         this.problems.push({ code: 'E-FIELD', ...entry.key, path: here.join('.'), what: 'unknown field', hint });
+        if (guess && !tree.entries.has(guess)) this.meant([...path, guess], kind.fields[guess]!.kind, entry);
       }
     }
+  }
+
+  /** A misspelt field counts as set, so that it is not called missing as well. */
+  private meant(path: readonly string[], kind: Kind, { key, value, inherited }: Entry): void {
+    const setting = { path: path.join('.'), value: undefined, key, at: value.at, inherited };
+    (kind.type === 'map' ? this.blocks : this.leaves).set(setting.path, setting);
   }
 
   private field(entry: Entry, kind: Kind, path: readonly string[]): void {

@@ -13,14 +13,17 @@ const FOREIGN: readonly (readonly [string, string])[] = [
   ['apiVersion', 'a Kubernetes manifest'],
 ];
 
+/** With parts missing, the rest would be blamed for what they held. */
+const UNREADABLE = ['E-SYNTAX', 'E-FILE', 'E-CYCLE'];
+
 /**
  * Reads a file, what it extends, and the overrides, into one tree: shorthands written out, nulls
  * gone. `given` is the file's text where it stands in no file. Null when the file cannot be read; the reason is in `problems`.
  */
 export function readDocument(file: string, sets: readonly string[], problems: Problem[], given?: string): MapTree | null {
   const tree = readWithBases(file, problems, [], given);
-  if (!tree) return null;
-  const overridden = sets.reduce<Tree>((merged, set, index) => applySet(merged, set, index + 1, problems), tree);
+  const overridden = tree && sets.reduce<Tree>((merged, set, index) => applySet(merged, set, index + 1, problems), tree);
+  if (!overridden || problems.some(({ code }) => UNREADABLE.includes(code))) return null;
   return dropNulls(overridden) as MapTree;
 }
 

@@ -86,8 +86,14 @@ export class Reader {
 
   /** Records a problem with `path`; `at` is the field to point at when it is another one. */
   problem(code: string, path: string, what: string, hint?: string, at: { readonly path?: string; readonly part?: 'key' | 'value' } = {}): void {
+    if (code === 'E-MISSING' && this.explained(path)) return;
     const place = this.place(at.path ?? path, at.part ?? (AT_KEY.has(code) ? 'key' : 'value'));
     this.problems.push({ code, ...place, path, what, ...(hint ? { hint } : {}) });
+  }
+
+  /** True when something wrong at `path`, around it or right inside it already says why it is missing. */
+  private explained(path: string): boolean {
+    return this.problems.some(({ code, path: other = '' }) => under(path, other) || ((code === 'E-FIELD' || code === 'E-UNSUPPORTED') && other.slice(0, other.lastIndexOf('.')) === path));
   }
 
   /** A field that was read and then set aside. */

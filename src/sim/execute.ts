@@ -1,13 +1,14 @@
 import { semanticsOf } from '../engine/semantics.js';
-import { buildReport, type PoolTiming } from '../metrics/build-report.js';
+import { buildReport } from '../metrics/build-report.js';
 import { completedSet } from '../metrics/completed.js';
 import type { Observations } from '../metrics/observations.js';
 import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
-import type { Load, Scenario, WorkloadSpec } from '../scenario/scenario.js';
+import type { Load, Scenario } from '../scenario/scenario.js';
 import { createTiming } from '../timing/registry.js';
+import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
 import type { DriverMode } from '../workload/driver.js';
 import { expandBlocks } from '../workload/expand.js';
@@ -27,13 +28,9 @@ export interface ExecuteOptions {
   readonly blockTables?: Map<number, BlockTable>;
 }
 
-/**
- * Reads or makes the workload of a scenario.
- *
- * @param blockTokens the engine's block size: synthetic prompts are made of such blocks
- */
-export function prepareWorkload(spec: WorkloadSpec, seed: number, blockTokens: number): Promise<Workload> {
-  return buildWorkload(spec, { seed, blockTokens });
+/** Reads or makes the workload of a scenario. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
+export function prepareWorkload({ workload, run, deployment }: Scenario): Promise<Workload> {
+  return buildWorkload(workload, { seed: run.seed, blockTokens: deployment.pools[0]!.engine.blockTokens, strict: run.fidelity === 'realistic' });
 }
 
 /** Simulates a scenario on its workload. */
@@ -52,7 +49,7 @@ export async function executeScenarioAsync(scenario: Scenario, workload: Workloa
 
 interface Prepared {
   readonly simulation: Simulation;
-  readonly timing: readonly PoolTiming[];
+  readonly timing: readonly TimingDescription[];
 }
 
 function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions): Prepared {
@@ -67,7 +64,7 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
 }
 
 /** What a resolved scenario asks of the simulator, and how its passes are timed. */
-export function simulationConfig(scenario: Scenario): { readonly config: SimulationConfig; readonly timing: readonly PoolTiming[] } {
+export function simulationConfig(scenario: Scenario): { readonly config: SimulationConfig; readonly timing: readonly TimingDescription[] } {
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>

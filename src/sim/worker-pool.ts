@@ -141,10 +141,11 @@ export class WorkerPool {
 
   observe(endMs: number): PoolObservations {
     this.count(endMs, 0);
-    const total = { passes: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peak: 0 };
+    const total = { passes: 0, extrapolated: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peak: 0 };
     for (const { engine } of this.workers) {
       const statistics = engine.statistics;
       total.passes += statistics.passes;
+      total.extrapolated += statistics.extrapolatedPasses;
       total.busyMs += statistics.busyMs;
       total.preemptions += statistics.preemptions;
       total.hitBlocks += statistics.hitBlocks;
@@ -163,6 +164,7 @@ export class WorkerPool {
       workerSeconds: this.workerMs / 1000,
       busyMs: total.busyMs,
       passes: total.passes,
+      extrapolatedPasses: total.extrapolated,
       kvPeakRatio: total.peak / this.config.kvBlocks,
       preemptions: total.preemptions,
       hitBlocks: total.hitBlocks,

@@ -41,6 +41,8 @@ export async function writeSweepFolder({ target, overwrite, result, sweepYaml, m
     write('meta.json', jsonText(meta));
     write('candidates.csv', resultsCsv(result.candidates));
     write('pareto.csv', resultsCsv(result.front));
+    const winner = result.recommendations[0]?.candidate.report;
+    if (winner && result.winnerSeries) write('winner.json', jsonText({ schema: 'dynotwin.winner/1', report: winner, series: result.winnerSeries }));
     write('index.html', await renderers.page(result));
     write('pareto.svg', await renderers.svg(result));
     if (recommendations) {

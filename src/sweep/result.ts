@@ -25,7 +25,7 @@ export interface CandidateResult {
   /** Metric name → value (null = no sample), for every METRIC a sweep may name. */
   readonly metrics: Readonly<Record<string, number | null>>;
   readonly feasible: boolean;
-  /** Margin to every constraint, relative to its right side: ≥ 0 = met. */
+  /** Against every constraint; empty when it failed. */
   readonly margins: readonly Margin[];
   readonly onFront: boolean;
   /** 1 = best. Feasible ones first. */

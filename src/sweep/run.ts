@@ -74,12 +74,11 @@ const THREAD_FILE = new URL(import.meta.url.endsWith('.ts') ? '../../dist/sweep/
 function workloadKey({ workload, run, deployment }: Scenario): string {
   // Traces are read the same whatever the block size; generated prompts are cut to it.
   const blockTokens = workload.source.kind === 'trace' ? 0 : deployment.pools[0]!.engine.blockTokens;
-  return JSON.stringify([workload, run.seed, blockTokens]);
+  return JSON.stringify([workload, run.seed, run.fidelity, blockTokens]);
 }
 
 async function shareWorkload(users: readonly Candidate[]): Promise<SharedWorkload> {
-  const { workload: spec, run, deployment } = users[0]!.scenario;
-  const workload = await prepareWorkload(spec, run.seed, deployment.pools[0]!.engine.blockTokens);
+  const workload = await prepareWorkload(users[0]!.scenario);
   const sizes = new Set(users.map(({ scenario }) => scenario.deployment.pools[0]!.engine.blockTokens));
   return { workload, blockTables: new Map([...sizes].map((size) => [size, expandBlocks(workload, size)])) };
 }

@@ -65,6 +65,9 @@ function nearestCovered(question: FittedQuestion, field: string): string {
   return on.length > 0 ? `covered at tp ${question.tp}: ${on.join(', ')}` : 'no hardware of the catalogue is covered';
 }
 
+/** Largest sizes of the measured grids (perf-model section 1.2): prompt positions, cached positions, sequences. */
+const MEASURED = { promptTokens: 16384, cachedTokens: 131072, passTokens: 32768, sequences: 2048 } as const;
+
 /** Pass counts up to this many tokens are remembered; larger passes are computed each time. */
 const REMEMBERED_TOKENS = 32768;
 
@@ -104,6 +107,17 @@ class FittedTiming implements PassTiming {
     const requests = shape.decodeRequests;
     const attentionMs = this.generation(requests, shape.decodeContextTokens / requests + 1) * this.layersPerMs;
     return shape.prefillRequests > 0 ? attentionMs : attentionMs + this.linearMs(requests, requests);
+  }
+
+  extrapolates(shape: PassShape): boolean {
+    const { prefillRequests, decodeRequests } = shape;
+    const tokens = shape.prefillEndTokens - shape.prefillStartTokens + decodeRequests;
+    return (
+      tokens > MEASURED.passTokens ||
+      decodeRequests > MEASURED.sequences ||
+      shape.prefillEndTokens > MEASURED.promptTokens * prefillRequests ||
+      shape.decodeContextTokens > MEASURED.cachedTokens * decodeRequests
+    );
   }
 
   /** Everything but attention, ms: `tokens` through the layers, logits of `sequences`. */

@@ -30,6 +30,8 @@ export interface PassShape {
 export interface PassTiming {
   prefillMs(shape: PassShape): number;
   decodeMs(shape: PassShape): number;
+  /** True when a pass lies outside what the source was calibrated on; absent = it has no such bounds. */
+  extrapolates?(shape: PassShape): boolean;
 }
 
 /** What a report says about a timing source. */

@@ -9,14 +9,15 @@ import type { Workload } from './workload.js';
 
 /**
  * Reads or makes the workload of a scenario, cut to `spec.requests`. `blockTokens` is the engine's
- * block size (plain synthetic prompts are made of such blocks); `seed` is the run's.
+ * block size (plain synthetic prompts are made of such blocks); `seed` is the run's; `strict` refuses prompts that
+ * their hash ids do not cover, else they are cut.
  * Throws `InputError` with the reader's codes, or `E-TRACE` where an open loop lacks timestamps.
  */
-export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens }: { readonly seed: number; readonly blockTokens: number }): Promise<Workload> {
+export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens, strict }: { readonly seed: number; readonly blockTokens: number; readonly strict: boolean }): Promise<Workload> {
   const { source, load, requests } = spec;
   switch (source.kind) {
     case 'trace': {
-      const workload = await readMooncake(source.path, { blockTokens: spec.traceBlockTokens, strict: true, requests });
+      const workload = await readMooncake(source.path, { blockTokens: spec.traceBlockTokens, strict, requests });
       if (load.kind !== 'concurrency') checkOpenLoop(workload);
       return workload;
     }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { buildReport, type PoolTiming } from '../../src/metrics/build-report.js';
+import type { TimingDescription } from '../../src/timing/timing.js';
+import { buildReport } from '../../src/metrics/build-report.js';
 import { metricsOf } from '../../src/metrics/metrics-of.js';
 import { STATUS, type Observations } from '../../src/metrics/observations.js';
 import type { Report } from '../../src/metrics/report.js';
@@ -9,7 +10,7 @@ import type { Scenario, SloSpec } from '../../src/scenario/scenario.js';
 import { EXAMPLE_5, observe, pool } from './observe.js';
 import { SCENARIO } from './scenario.js';
 
-const TIMING: PoolTiming = { source: 'polynomial', calibration: 'test', errorPct: { ttft: 5, tpot: null } };
+const TIMING: TimingDescription = { source: 'polynomial', calibration: 'test', errorPct: { ttft: 5, tpot: null } };
 const report = (observations: Observations, scenario: Scenario = SCENARIO, timing = [TIMING]): Report =>
   buildReport({ scenario, scenarioHash: 'abc', observations, timing });
 const withSlo = (slo: Partial<SloSpec>): Scenario => ({ ...SCENARIO, slo: { ttftMs: null, itlMs: null, e2eMs: null, at: 'p99', ...slo } });
@@ -74,10 +75,10 @@ describe('report.json', () => {
 
   it('warns when saturated, unfinished or extrapolated, after the warnings of the run', () => {
     const observations = observe(EXAMPLE_5, {
-      pools: [pool({ workerSeconds: 0.2, busyMs: 180, passes: 9 })],
+      pools: [pool({ workerSeconds: 0.2, busyMs: 180, passes: 9, extrapolatedPasses: 2 })],
       warnings: [{ code: 'W-REJECTED', path: 'p', what: 'w', hint: 'h', line: 3 }],
     });
-    const { warnings } = report(observations, SCENARIO, [{ ...TIMING, extrapolatedPasses: 2 }]);
+    const { warnings } = report(observations);
     expect(warnings.map(({ code, path }) => [code, path])).toEqual([
       ['W-REJECTED', 'p'],
       ['W-SATURATED', 'deployment.agg'],

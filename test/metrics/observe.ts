@@ -25,6 +25,7 @@ export const pool = (over: Partial<PoolObservations> = {}): PoolObservations => 
   workerSeconds: 1,
   busyMs: 0,
   passes: 0,
+  extrapolatedPasses: 0,
   kvPeakRatio: 0,
   preemptions: 0,
   hitBlocks: 0,

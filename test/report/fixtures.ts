@@ -59,7 +59,7 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
     gpu: { peak: 8, hours: 1.067 },
     cost: { currency: '$', total: 3.73, per_m_output: 9.62, per_m_total: 0.44 },
     pools: [{ name: 'agg', role: 'agg', shape: 'tp2', replicas: { start: 4, min: 4, max: 4, end: 4 }, gpus_per_worker: 2, kv_blocks: 14_302, busy_ratio: 0.81 }],
-    warnings: [{ code: 'W-EXTRAPOLATED', path: 'timing', what: '12 passes lie outside the calibrated range' }],
+    warnings: [{ code: 'W-EXTRAPOLATED', path: 'timing', message: '12 passes lie outside the calibrated range' }],
   };
 }
 

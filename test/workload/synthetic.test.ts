@@ -106,7 +106,7 @@ describe('drawTokens', () => {
 
 describe('buildWorkload', () => {
   const common = { format: 'auto', traceBlockTokens: 512, load: { kind: 'speedup', speedup: 1 }, requests: null } as const;
-  const at = { seed: 42, blockTokens: 64 };
+  const at = { seed: 1, blockTokens: 64, strict: true };
   const trace = (text: string) => ({ ...common, source: { kind: 'trace', path: temporaryFile(text) } }) as const;
   const row = '{"timestamp": 3, "input_length": 600, "output_length": 2, "hash_ids": [1, 2]}\n';
 

@@ -1,0 +1,196 @@
+import fc from 'fast-check';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { formatProblem } from '../../src/core/problem.js';
+import { candidateId, canonicalJson, scenarioHash } from '../../src/scenario/hash.js';
+import { loadFile } from '../../src/scenario/load.js';
+import { scenarioToYaml } from '../../src/scenario/to-yaml.js';
+import { environment, files, load, problemsOf, scenarioOf, scenarioText } from './support.js';
+
+const disagg = (more = ''): string => `workload: {synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}
+deployment: {model: Qwen/Qwen3-8B, hardware: h200_sxm, prefill: {replicas: 1}, decode: {replicas: 3, tp: 2}}
+router: kv
+${more}
+`;
+
+describe('defaults by fidelity', () => {
+  it('realistic', () => {
+    const { deployment, router, timing } = scenarioOf(disagg());
+    expect(deployment.kvTransfer).toEqual({ bytesPerSecond: 64e9, latencyMs: 0, charge: 'missing', contention: 'fair', bytesPerToken: 147_456, bytesPerRequest: 0 });
+    expect(deployment.pools.map((pool) => [pool.role, pool.kvBlocks, pool.kvBlocksEstimated, pool.engine.maxNumSeqs])).toEqual([
+      ['prefill', 3686, true, 256],
+      ['decode', 7372, true, 256],
+    ]);
+    expect([router.indexVisible, timing.source]).toEqual(['pass_end', 'fitted']);
+  });
+
+  it('dynosim', () => {
+    const { deployment, router, timing } = scenarioOf(disagg('run: {fidelity: dynosim}'));
+    expect(deployment.kvTransfer).toMatchObject({ bytesPerSecond: null });
+    expect(deployment.pools.map((pool) => [pool.kvBlocks, pool.kvBlocksEstimated])).toEqual([[16384, false], [16384, false]]);
+    expect([router.indexVisible, timing.source]).toEqual(['pass_start', 'polynomial']);
+    const linked = scenarioOf(disagg('run: {fidelity: dynosim}\ntiming: auto'), ['deployment.kv_transfer.bandwidth=nvlink']).deployment;
+    expect(linked.kvTransfer).toMatchObject({ bytesPerSecond: 450e9, charge: 'full', contention: 'none', bytesPerToken: 100_000 });
+    expect(linked.pools[0]).toMatchObject({ kvBlocks: 3686, kvBlocksEstimated: true });
+  });
+
+  it('aisimulate', () => {
+    const { deployment, router } = scenarioOf(disagg('run: {fidelity: aisimulate}'));
+    expect(deployment.kvTransfer).toMatchObject({ bytesPerSecond: null });
+    expect(deployment.pools.map((pool) => pool.engine.maxNumSeqs)).toEqual([1, 256]);
+    expect(router.indexVisible).toBe('pass_end');
+  });
+
+  it('explicit values win', () => {
+    const sets = ['run.fidelity=dynosim', 'deployment.prefill.engine.max_num_seqs=4', 'deployment.kv.blocks=77', 'router.index.visible=pass_end'];
+    const { deployment, router } = scenarioOf(disagg(), sets);
+    expect(deployment.pools.map((pool) => [pool.engine.maxNumSeqs, pool.kvBlocks])).toEqual([[4, 77], [256, 77]]);
+    expect(router.indexVisible).toBe('pass_end');
+  });
+});
+
+describe('fields', () => {
+  it('shorthands stand for mappings', () => {
+    const short = scenarioOf(scenarioText('router: kv\ntiming: polynomial\ncost: $2/h'), ['deployment.engine=vllm@0.19.0']);
+    expect([short.router.policy, short.timing.source, short.gpuHourPrice, short.deployment.pools[0]!.engine.version]).toEqual(['kv', 'polynomial', 2, '0.19.0']);
+    expect(scenarioOf(scenarioText('router: kv'), ['router.temperature=0.3']).router).toMatchObject({ policy: 'kv', temperature: 0.3 });
+  });
+
+  it('versions that look like numbers keep their digits', () => {
+    expect(scenarioOf(scenarioText(), ['deployment.engine.version=0.10']).deployment.pools[0]!.engine.version).toBe('0.10');
+  });
+
+  it('no model where nothing depends on one', () => {
+    const text = 'workload: {synthetic: {isl: 8, osl: 8}, load: {concurrency: 2}}\ndeployment: {agg: {}, kv: {blocks: 100}}\ntiming: {source: fixed, prefill: 20 ms, decode: 5 ms}\n';
+    expect(scenarioOf(text).deployment).toMatchObject({ model: null, hardware: null, pools: [{ kvBlocks: 100, engine: { contextTokens: null } }] });
+    expect(problemsOf(() => load(text.replace(', kv: {blocks: 100}', '')))).toHaveLength(2);
+    expect(problemsOf(() => load(text.replace('kv: {blocks: 100}', 'kv: {blocks: auto}')))[0]).toContain('E-MISSING: deployment.model: required to size the KV cache');
+  });
+
+  it('synthetic requests: 10 rounds of load by default', () => {
+    expect(scenarioOf(scenarioText()).workload.requests).toBe(160);
+    expect(scenarioOf(scenarioText(), ['workload.rounds=3']).workload.requests).toBe(48);
+    expect(scenarioOf(scenarioText(), ['workload.load={concurrency: null, rate: 2.5 req/s}']).workload).toMatchObject({ requests: 25, load: { kind: 'rate', requestsPerSecond: 2.5, arrivals: 'poisson', seed: 42 } });
+    expect(scenarioOf(scenarioText(), ['workload.requests=7']).workload.requests).toBe(7);
+  });
+
+  it('distributions', () => {
+    const isl = (yaml: string) => scenarioOf(scenarioText(), [`workload.synthetic.isl=${yaml}`]).workload.source;
+    expect(isl('{mean: 900, std: 10, min: 1}')).toMatchObject({ isl: { kind: 'normal', mean: 900, std: 10, min: 1 } });
+    expect(isl('{lognormal: {median: 1800, sigma: 0.9}, max: 16000}')).toMatchObject({ isl: { kind: 'lognormal', median: 1800, sigma: 0.9, max: 16000 } });
+    expect(isl('{uniform: [4, 8]}')).toMatchObject({ isl: { kind: 'uniform', from: 4, to: 8 } });
+    expect(isl('{exponential: 500}')).toMatchObject({ isl: { kind: 'exponential', mean: 500 } });
+  });
+
+  it('traces: path beside the file, timestamps by default', () => {
+    const path = files({ 'trace.yaml': scenarioText().replace('{synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}', '{trace: t.jsonl}'), 't.jsonl': '{}\n' });
+    const loaded = loadFile(path, { environment });
+    expect(loaded).toMatchObject({ scenario: { name: 'trace', workload: { source: { path: join(path, '../t.jsonl') }, load: { kind: 'speedup', speedup: 1 }, traceBlockTokens: 512, requests: null } } });
+  });
+
+  it('pool settings over deployment settings', () => {
+    const { pools } = scenarioOf(disagg(), ['deployment.engine.max_num_seqs=100', 'deployment.decode.engine={max_num_seqs: 50}', 'deployment.decode.kv.blocks=9', 'deployment.kv.reserve=2 GB']).deployment;
+    expect(pools.map((pool) => [pool.engine.maxNumSeqs, pool.kvBlocks, pool.kvReserveBytes])).toEqual([[100, 3684, 2e9], [50, 9, undefined]]);
+  });
+
+  it('YAML anchors and merge keys', () => {
+    const text = `workload: {synthetic: {isl: 8, osl: 8}, load: {concurrency: 2}}
+deployment:
+  model: Qwen/Qwen3-8B
+  hardware: h200_sxm
+  prefill: &pool {replicas: 2, tp: 2}
+  decode: {<<: *pool, tp: 4}
+`;
+    expect(scenarioOf(text).deployment.pools.map((pool) => [pool.replicas, pool.tp])).toEqual([[2, 2], [2, 4]]);
+  });
+});
+
+describe('extends', () => {
+  const base = scenarioText('router: {policy: kv, temperature: 0.5}\nslo: {ttft: 1 s, itl: 50 ms}');
+
+  it('merges deeply, later files win, null restores the default', () => {
+    const path = files({
+      'heir.yaml': 'extends: [base.yaml, more.yaml]\ndeployment: {agg: {tp: 2}}\nslo: {itl: null, at: p90}\nworkload: {load: {concurrency: null, rate: 8 req/s}}\n',
+      'base.yaml': base,
+      'more.yaml': 'router: {temperature: 0.7}\ndeployment: {agg: {replicas: 5}}\n',
+    });
+    const loaded = loadFile(path, { environment });
+    expect(loaded).toMatchObject({
+      scenario: { name: 'heir', router: { policy: 'kv', temperature: 0.7 }, slo: { ttftMs: 1000, itlMs: null, at: 'p90' }, deployment: { pools: [{ replicas: 5, tp: 2 }] }, workload: { load: { kind: 'rate' } } },
+    });
+  });
+
+  it('an inherited field without effect is a warning', () => {
+    const path = files({ 'heir2.yaml': 'extends: base2.yaml\nrouter: round_robin\n', 'base2.yaml': base });
+    const { warnings } = loadFile(path, { environment });
+    expect(warnings.map((warning) => formatProblem(warning).replace(/^.*\//, ''))).toEqual([
+      'base2.yaml:3:22: warning W-NO-EFFECT: router.temperature: not read by policy round_robin; remove it or set policy: kv',
+    ]);
+  });
+});
+
+/** Random scenario files as data. */
+const scenarios = fc
+  .record({
+    prefill: fc.boolean(),
+    tp: fc.constantFrom(1, 2, 4),
+    replicas: fc.integer({ min: 2, max: 9 }),
+    blocks: fc.option(fc.integer({ min: 1, max: 5000 }), { nil: undefined }),
+    fidelity: fc.constantFrom('realistic', 'dynosim', 'aisimulate'),
+    bandwidth: fc.constantFrom('none', 'tcp', '64 GB/s', '12.34567 GB/s', '333 Mb/s'),
+    policy: fc.constantFrom('round_robin', 'random', 'least_loaded', 'kv'),
+    source: fc.constantFrom('auto', 'polynomial', 'fixed'),
+    load: fc.constantFrom({ concurrency: 7 }, { rate: '2.5 req/s', arrivals: 'gamma', smoothness: 2 }, { rate: '90 req/min', arrivals: 'burst' }),
+    isl: fc.constantFrom<unknown>(100, { mean: 10.5, std: 3, min: 1 }, { lognormal: { median: 5, sigma: 0.3 } }, { uniform: [3, 9] }, { exponential: 12, max: 90 }),
+    shared: fc.constantFrom<unknown>(undefined, { ratio: 0.25, groups: 3 }, { tokens: 64 }),
+    seconds: fc.double({ min: 0.001, max: 1e4, noNaN: true }),
+    at: fc.constantFrom('mean', 'p90', 'max'),
+  })
+  .map((r) => ({
+    workload: { synthetic: { isl: r.isl, osl: 20, ...(r.shared ? { shared_prefix: r.shared } : {}) }, load: r.load },
+    deployment: {
+      model: 'Qwen/Qwen3-8B',
+      hardware: 'h200_sxm',
+      ...(r.blocks === undefined ? {} : { kv: { blocks: r.blocks } }),
+      ...(r.prefill ? { prefill: { tp: r.tp }, decode: { replicas: r.replicas }, kv_transfer: { bandwidth: r.bandwidth } } : { agg: { replicas: r.replicas, tp: r.tp } }),
+    },
+    router: r.policy,
+    timing: r.source === 'fixed' ? { source: 'fixed', prefill: `${r.seconds} s`, decode: '5 ms' } : r.source,
+    slo: { ttft: `${r.seconds} s`, at: r.at },
+    run: { fidelity: r.fidelity, max_time: `${r.seconds} min` },
+  }));
+
+describe('resolved scenarios', () => {
+  it('written out and read back are the same', () => {
+    fc.assert(
+      fc.property(scenarios, (data) => {
+        const scenario = scenarioOf(JSON.stringify(data));
+        const again = scenarioOf(scenarioToYaml(scenario));
+        expect(again).toEqual(scenario);
+        expect(scenarioHash(again)).toBe(scenarioHash(scenario));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('a trace is written relative to the folder', () => {
+    const path = files({ 'place.yaml': scenarioText().replace('{synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}', '{trace: t2.jsonl}'), 't2.jsonl': '{}\n' });
+    const loaded = loadFile(path, { environment });
+    if (loaded.kind !== 'scenario') throw new Error('kind');
+    const yaml = scenarioToYaml(loaded.scenario, join(path, '../out/run'));
+    expect(yaml).toContain('trace: ../../t2.jsonl');
+    const copy = join(path, '../again.yaml');
+    writeFileSync(copy, scenarioToYaml(loaded.scenario, join(path, '..')));
+    const again = loadFile(copy, { environment });
+    expect(again.kind === 'scenario' && scenarioHash(again.scenario)).toBe(scenarioHash(loaded.scenario));
+  });
+
+  it('canonical form', () => {
+    expect(canonicalJson({ b: [1, 0.1, 1e21], a: { d: null, c: undefined } })).toBe('{"a":{"d":null},"b":[1,0.1,1e+21]}');
+    const scenario = scenarioOf(scenarioText());
+    expect(candidateId(scenario)).toBe(`c-${scenarioHash(scenario).slice(0, 10)}`);
+    expect(scenarioHash(scenario)).toMatch(/^[0-9a-f]{64}$/);
+    expect(scenarioHash({ ...scenario, gpuHourPrice: 1 })).not.toBe(scenarioHash(scenario));
+  });
+});
