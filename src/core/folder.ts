@@ -50,7 +50,7 @@ export function writeFileWhole(target: string, content: string | Uint8Array, opt
     writeFileSync(temporary, content);
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary);
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError({ code: 'E-FILE', path: option, what: `cannot write '${target}': ${reason}`, hint: `choose another ${option}` });
   } finally {

@@ -66,7 +66,7 @@ describe('an output file', () => {
     mkdirSync(place);
     writeFileWhole(join(place, 'a.json'), '{}');
     expect(readdirSync(place)).toEqual(['a.json']);
-    expect(() => writeFileWhole(join(place, 'none', 'a.json'), '{}', '--report')).toThrow(/error E-FILE: --report: cannot write/);
+    expect(() => writeFileWhole(join(place, 'a.json', 'b.json'), '{}', '--report')).toThrow(/error E-FILE: --report: cannot write/);
   });
 });
 

@@ -107,7 +107,7 @@ describe('deploy', () => {
     expect(readFileSync(at('dgd.yaml'), 'utf8')).toBe((await deploy(at('one.yaml'))).out);
     expect((await deploy(at('one.yaml'), '--out', at('dgd.yaml'))).err).toContain('error E-OUT');
     expect((await deploy(at('one.yaml'), '--out', at('dgd.yaml'), '--overwrite')).err).toBe('');
-    expect((await deploy(at('one.yaml'), '--out', at('none', 'dgd.yaml'))).err).toContain('error E-FILE: --out: cannot write');
+    expect((await deploy(at('one.yaml'), '--out', at('dgd.yaml', 'below.yaml'))).err).toContain('error E-FILE: --out: cannot write');
     expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 

@@ -26,7 +26,8 @@ function writeRun(at: string): void {
 }
 
 function writePlan(at: string): void {
-  writeRun(join(at, 'recommendations', '01-best'));
+  mkdirSync(at, { recursive: true });
+  writeFileSync(join(at, 'winner.json'), jsonText({ schema: 'dynotwin.winner/1', report: fakeReport(series), series }));
   writeFileSync(join(at, 'sweep.json'), jsonText(sweepJson(fakeSweep())));
 }
 
@@ -61,7 +62,7 @@ describe('artefacts', () => {
 
   it('a plan comes back with the run of its first recommendation', () => {
     writePlan(folder);
-    expect(loadArtefacts(folder, readSweepJson)).toEqual({ kind: 'sweep', document: JSON.parse(JSON.stringify(sweepDocument(fakeSweep()))), winner: { report: fakeReport(series), series } });
+    expect(loadArtefacts(folder, readSweepJson)).toEqual({ kind: 'sweep', document: JSON.parse(JSON.stringify(sweepDocument(fakeSweep()))), winner: { schema: 'dynotwin.winner/1', report: fakeReport(series), series } });
   });
 
   it('reads request rows from JSON lines, and does without', () => {
@@ -115,7 +116,7 @@ describe('report', () => {
     expect(await codeOf(folder, '--plot', 'ttft', '--out', 'x.png')).toBe('E-UNSUPPORTED');
     expect(await codeOf(folder, '--plot', 'ttft', '--html')).toBe('E-CONFLICT');
     expect(await codeOf(folder, '--html', '--out', 'x.svg')).toBe('E-CONFLICT');
-    expect(await codeOf(folder, '--html', '--out', join(folder, 'report.json.html', 'x.html'))).toBe('E-FILE');
+    expect(await codeOf(folder, '--html', '--out', join(folder, 'report.json', 'x.html'))).toBe('E-FILE');
     writeFileSync(join(folder, 'old.svg'), 'old');
     expect(await codeOf(folder, '--out', join(folder, 'old.svg'))).toBe('E-OUT');
     expect(readFileSync(join(folder, 'old.svg'), 'utf8')).toBe('old');

@@ -33,7 +33,7 @@ describe('validate', () => {
     expect(problems).toEqual([]);
     const [first, quick] = JSON.parse(out) as Record<string, unknown>[];
     expect(first).toMatchObject({ kind: 'scenario', candidates: 1, gpus: '2', timing: 'fitted', kv_blocks: expect.stringMatching(/^agg \d+$/) as string });
-    expect(quick).toMatchObject({ kind: 'sweep', candidates: 28, gpus: '8', timing: 'fitted' });
+    expect(quick).toMatchObject({ kind: 'sweep', candidates: 88, gpus: '1-8', timing: 'fitted' });
   });
 
   it('collects the errors of every file, and still lists good ones', async () => {

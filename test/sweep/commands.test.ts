@@ -52,7 +52,7 @@ describe('sweep and plan, through the built command', { timeout: 60_000 }, () =>
     expect(dynotwin('sweep', 's.yaml', '--out', 'two', '--parallel', '2').code).toBe(0);
     expect(dynotwin('sweep', join('one', 'sweep.yaml'), '--out', 'three').code).toBe(0);
     const [{ 'meta.json': meta, ...one }, { 'meta.json': _two, ...two }, { 'meta.json': _three, ...three }] = [contents('one'), contents('two'), contents('three')];
-    expect(Object.keys(one).sort()).toEqual(['candidates.csv', 'index.html', 'pareto.csv', 'pareto.svg', 'sweep.json', 'sweep.yaml']);
+    expect(Object.keys(one).sort()).toEqual(['candidates.csv', 'index.html', 'pareto.csv', 'pareto.svg', 'sweep.json', 'sweep.yaml', 'winner.json']);
     expect(two).toEqual(one);
     expect(three).toEqual(one);
     expect(JSON.parse(meta!)).toMatchObject({ schema: 'dynotwin.meta/1', command: ['sweep', 's.yaml', '--out', 'one', '--parallel', '1', '--quiet'] });
