@@ -5,10 +5,12 @@ import type { Fidelity } from '../scenario/scenario.js';
  * Source: spec compat section 0.
  */
 export interface Semantics {
-  /** What the polynomial's decode term counts. */
+  /** What the polynomial's decode term counts (SGLang: always tokens). */
   readonly decodeBy: 'blocks' | 'tokens';
   /** True: a request that finishes its prompt also takes part in the pass's decode batch. */
   readonly firstTokenInDecodeBatch: boolean;
+  /** SGLang: prompts and decodes share a pass, or a prefill batch runs alone. */
+  readonly sglangPass: 'mixed' | 'prefill_first';
   /** Output tokens a prefill worker makes before it hands the cache over: all of them, or one. */
   readonly prefillWorkerMakesAllTokens: boolean;
   /** A destination can be reserved only while fewer than max_num_seqs requests run. */
@@ -23,6 +25,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
   dynosim: {
     decodeBy: 'blocks',
     firstTokenInDecodeBatch: true,
+    sglangPass: 'mixed',
     prefillWorkerMakesAllTokens: true,
     reservationNeedsRunningSlot: false,
     delayedTurnWaitsForPassEnd: true,
@@ -31,6 +34,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
   aisimulate: {
     decodeBy: 'tokens',
     firstTokenInDecodeBatch: false,
+    sglangPass: 'prefill_first',
     prefillWorkerMakesAllTokens: false,
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
@@ -39,6 +43,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
   realistic: {
     decodeBy: 'tokens',
     firstTokenInDecodeBatch: false,
+    sglangPass: 'prefill_first',
     prefillWorkerMakesAllTokens: false,
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,

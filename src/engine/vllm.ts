@@ -341,13 +341,16 @@ export class VllmCore implements EngineCore {
     }
   }
 
-  /** Full blocks of the known tokens that have a content id. */
+  /** Full blocks of the known tokens that can have been published. */
   private knownContents(sequence: Sequence): number {
-    return sequence.privateBase < 0 ? sequence.promptBlocks : Math.floor(sequence.known / this.blockTokens);
+    const isKnown = sequence.privateBase >= 0 || this.context.table.generated !== undefined;
+    return isKnown ? Math.floor(sequence.known / this.blockTokens) : sequence.promptBlocks;
   }
 
   private contentOf(sequence: Sequence, block: number): number {
     if (block < sequence.promptBlocks) return this.context.table.blocks[sequence.firstBlock + block]!;
+    const { generated } = this.context.table;
+    if (generated) return generated.blocks[generated.offsets[sequence.request]! + block - sequence.promptBlocks]!;
     if (sequence.privateBase < 0) {
       const count = Math.floor((sequence.prompt + this.context.outputTokens[sequence.request]!) / this.blockTokens) - sequence.promptBlocks;
       sequence.privateBase = this.context.privateBlocks.baseOf(sequence.request, count);

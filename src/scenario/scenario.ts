@@ -50,8 +50,25 @@ export interface WorkloadSpec {
 }
 
 /** Every engine knob of one pool. */
+export type EngineName = 'vllm' | 'sglang' | 'trtllm';
+
+/** Knobs that only SGLang's scheduler reads. */
+export interface SglangSpec {
+  readonly schedulePolicy: 'fifo' | 'lpm';
+  /** Prompt tokens of one prefill batch at most. */
+  readonly maxPrefillTokens: number;
+  /** Tokens of one prompt chunk. */
+  readonly chunkedPrefillSize: number;
+  /** Output tokens reserved per running request at most. */
+  readonly clipMaxNewTokens: number;
+  /** 0…1: share of the reserved output that counts at first. */
+  readonly scheduleConservativeness: number;
+  /** Decode rounds between two prefill batches. */
+  readonly decodeInterval: number;
+}
+
 export interface EngineSpec {
-  readonly name: 'vllm';
+  readonly name: EngineName;
   readonly version: string;
   readonly blockTokens: number;
   /** Running requests at most. */
@@ -64,6 +81,8 @@ export interface EngineSpec {
   readonly contextTokens: number | null;
   readonly memoryFraction: number;
   readonly preemption: 'lifo' | 'fifo';
+  /** Present for SGLang only. */
+  readonly sglang?: SglangSpec;
 }
 
 export interface PoolSpec {

@@ -1,4 +1,4 @@
-import { VllmCore } from '../engine/vllm.js';
+import { createEngine } from '../engine/registry.js';
 import type { EngineCore, EngineObserver, PrivateBlocks } from '../engine/engine.js';
 import type { CacheListener } from '../kv/block-pool.js';
 import type { PoolObservations } from '../metrics/observations.js';
@@ -100,7 +100,7 @@ export class WorkerPool {
     const { semantics } = this.simulation;
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
-    const core = new VllmCore(
+    const core = createEngine(
       { role, engine, kvBlocks, semantics, timing, prefillSpeedup, decodeSpeedup },
       {
         promptTokens: this.workload.promptTokens,
