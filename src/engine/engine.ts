@@ -28,6 +28,8 @@ export interface EngineObserver {
 
 export interface EngineConfig {
   readonly role: EngineRole;
+  /** Worker (or rank) number inside its pool: seeds its draws. */
+  readonly workerIndex: number;
   readonly engine: EngineSpec;
   readonly kvBlocks: number;
   readonly semantics: Semantics;
@@ -74,8 +76,10 @@ export interface EngineCore {
   submit(request: number): void;
   /** Time of the next change that anything outside can notice; Infinity when idle. */
   nextChangeMs(): number;
-  /** Starts work at `nowMs` if idle; false when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */
-  start(nowMs: number, horizonMs: number): boolean;
+  /** Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */
+  begin(nowMs: number, horizonMs: number): number;
+  /** Carries out what `begin` scheduled, ending at `endMs`: the time it returned, or later where ranks wait for each other. */
+  settle(endMs: number): void;
   /** Completes everything up to `nextChangeMs` and tells what became visible. */
   advance(): PassEffects;
   /** Nothing waits, runs or is held, and every block is free or merely cached. */

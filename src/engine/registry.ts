@@ -1,11 +1,13 @@
 import { InputError } from '../core/problem.js';
 import type { EngineName } from '../scenario/scenario.js';
 import type { EngineConfig, EngineContext, EngineCore } from './engine.js';
+import { TrtllmCore } from './trtllm.js';
 import { VllmCore } from './vllm.js';
 
 /** One line per engine flavour. */
 const ENGINES: Readonly<Partial<Record<EngineName, (config: EngineConfig, context: EngineContext) => EngineCore>>> = {
   vllm: (config, context) => new VllmCore(config, context),
+  trtllm: (config, context) => new TrtllmCore(config, context),
 };
 
 /** The simulated engine of one worker. Throws `E-UNSUPPORTED` for a flavour that is not built. */

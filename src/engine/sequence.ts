@@ -15,8 +15,8 @@ export class Sequence {
   passTokens = 0;
   passPromptTokens = 0;
   passStartTokens = 0;
-  /** Leading blocks taken from the cache at the last allocation from nothing. */
-  reusedBlocks = 0;
+  /** Leading blocks whose content others can find. */
+  publishedBlocks = 0;
   /** First content id of its generated blocks; -1 = none reserved yet. */
   privateBase = -1;
 

@@ -1,3 +1,5 @@
+import type { Pool } from './pool.js';
+
 /** Who wants to know when a block content enters or leaves a worker's cache. */
 export interface CacheListener {
   /** A content got its first copy. */
@@ -16,12 +18,10 @@ const PRIVATE = -1;
  *
  * Invariant: free + active + inactive = capacity.
  */
-export class BlockPool {
+export class BlockPool implements Pool {
   readonly capacity: number;
-  /** Copies referenced by requests, and cached copies that nobody references. */
   active = 0;
   inactive = 0;
-  /** Inactive copies evicted so far. */
   evicted = 0;
   /** Content of each copy, or PRIVATE. */
   private readonly contentOf: Int32Array;
@@ -61,7 +61,6 @@ export class BlockPool {
     return this.freeCount;
   }
 
-  /** Oldest copy of a content, or -1. */
   find(content: number): number {
     return content < this.firstCopy.length ? this.firstCopy[content]! - 1 : -1;
   }
@@ -70,7 +69,6 @@ export class BlockPool {
     return this.references[copy]! > 0;
   }
 
-  /** One more request uses this cached copy. */
   pin(copy: number): void {
     if (this.references[copy]!++ === 0) {
       this.unlink(copy);
@@ -79,7 +77,6 @@ export class BlockPool {
     }
   }
 
-  /** A private copy with one reference, evicting the oldest inactive one if none is free. The caller has checked `free + inactive`. */
   take(): number {
     if (this.freeCount === 0) this.evictOldest();
     const copy = this.freeCopies[--this.freeCount]!;
@@ -88,7 +85,6 @@ export class BlockPool {
     return copy;
   }
 
-  /** Gives a private copy its content: from now on others can find it. */
   publish(copy: number, content: number): void {
     if (content >= this.firstCopy.length) this.grow(content + 1);
     this.contentOf[copy] = content;
@@ -103,7 +99,6 @@ export class BlockPool {
     this.nextCopy[youngest] = copy + 1;
   }
 
-  /** One request less uses this copy. Cached ones become the youngest inactive, private ones free. */
   release(copy: number): void {
     if (--this.references[copy]! > 0) return;
     this.active--;
@@ -118,6 +113,10 @@ export class BlockPool {
     this.older[copy] = youngest;
     this.newer[copy] = sentinel;
     this.older[sentinel] = copy;
+  }
+
+  evictInactive(blocks: number): void {
+    for (let count = 0; count < blocks; count++) this.evictOldest();
   }
 
   private evictOldest(): void {

@@ -1,6 +1,9 @@
-/** The workers that may get requests, in ascending order. */
+/** The workers that may get requests, in ascending order; or first ranks first. */
 export class EligibleWorkers {
   readonly list: number[] = [];
+
+  /** @param ranks data-parallel ranks per worker to order by before the worker; 1 = plain ascending order */
+  constructor(private readonly ranks = 1) {}
 
   set(worker: number, eligible: boolean): void {
     const position = this.list.indexOf(worker);
@@ -8,7 +11,7 @@ export class EligibleWorkers {
     if (!eligible) this.list.splice(position, 1);
     else {
       this.list.push(worker);
-      this.list.sort((a, b) => a - b);
+      this.list.sort((a, b) => (a % this.ranks) - (b % this.ranks) || a - b);
     }
   }
 

@@ -12,6 +12,8 @@ export interface RouterSetup {
   readonly role: 'agg' | 'prefill' | 'decode';
   /** Most workers the pool will ever have. */
   readonly maxWorkers: number;
+  /** Data-parallel ranks per worker: candidates are numbered worker · ranks + rank. */
+  readonly ranks: number;
   readonly table: BlockTable;
   readonly promptTokens: Int32Array;
   readonly random: RandomStream;

@@ -4,7 +4,7 @@ import { EligibleWorkers } from './eligible.js';
 /** Policies that look at no cache. Source: spec router section 1. */
 abstract class CacheBlindRouter implements Router {
   readonly lastOverlapTokens = -1;
-  protected readonly eligible = new EligibleWorkers();
+  protected readonly eligible: EligibleWorkers = new EligibleWorkers();
 
   abstract route(request: number): number;
   firstToken(_request: number): void {}
@@ -20,8 +20,14 @@ abstract class CacheBlindRouter implements Router {
   }
 }
 
+/** Over the workers first, then over their ranks. */
 class RoundRobinRouter extends CacheBlindRouter {
+  protected override readonly eligible: EligibleWorkers;
   private counter = 0;
+  constructor(setup: RouterSetup) {
+    super();
+    this.eligible = new EligibleWorkers(setup.ranks);
+  }
   route(): number {
     const workers = this.eligible.require();
     return workers[this.counter++ % workers.length]!;
@@ -63,6 +69,6 @@ class LeastLoadedRouter extends CacheBlindRouter {
   }
 }
 
-export const roundRobin = (): Router => new RoundRobinRouter();
+export const roundRobin = (setup: RouterSetup): Router => new RoundRobinRouter(setup);
 export const random = (setup: RouterSetup): Router => new RandomRouter(setup);
 export const leastLoaded = (setup: RouterSetup): Router => new LeastLoadedRouter(setup);

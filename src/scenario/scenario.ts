@@ -67,6 +67,15 @@ export interface SglangSpec {
   readonly decodeInterval: number;
 }
 
+/** Multi-token prediction. */
+export interface SpeculativeSpec {
+  /** Draft tokens per pass, 1…5. */
+  readonly tokens: number;
+  /** Conditional acceptance probability of each draft; missing ones are 0. */
+  readonly accept: readonly number[];
+  readonly seed: number;
+}
+
 export interface EngineSpec {
   readonly name: EngineName;
   readonly version: string;
@@ -81,6 +90,11 @@ export interface EngineSpec {
   readonly contextTokens: number | null;
   readonly memoryFraction: number;
   readonly preemption: 'lifo' | 'fifo';
+  readonly speculative?: SpeculativeSpec;
+  /** GPU block manager: `kvbm` keeps one copy per content and evicts leaves; default `native`. */
+  readonly blockManager?: 'native' | 'kvbm';
+  /** Data-parallel ranks per worker; default 1. */
+  readonly ranks?: number;
   /** Present for SGLang only. */
   readonly sglang?: SglangSpec;
 }

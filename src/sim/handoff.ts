@@ -52,7 +52,7 @@ export class HandoffCoordinator {
       if (!worker) continue;
       worker.pendingReservations.push(request);
       worker.engine.setReservationPending(true);
-      if (!worker.inPass) this.attempt(worker, reserved);
+      if (worker.group.passEndMs === Infinity) this.attempt(worker, reserved);
     }
     for (const request of reserved) this.startTransfer(request);
   }
@@ -112,7 +112,7 @@ export class HandoffCoordinator {
     this.transfers++;
     this.transferMs += this.host.now() - this.startedMs[request]!;
     const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
-    if (worker.inPass) worker.pendingActivations.push(request);
+    if (worker.group.passEndMs !== Infinity) worker.pendingActivations.push(request);
     else this.activate(worker, request);
   }
 
@@ -130,7 +130,7 @@ export class HandoffCoordinator {
   private releaseSource(request: number): void {
     const worker = this.prefill.workers[this.host.columns.prefillWorker[request]!]!;
     worker.engine.releaseSource(request);
-    this.host.columns.sourceReleasedMs[request] = worker.inPass ? worker.engine.nextChangeMs() : this.host.now();
+    this.host.columns.sourceReleasedMs[request] = Math.max(this.host.now(), worker.group.passEndMs === Infinity ? 0 : worker.group.passEndMs);
     this.host.wake(worker);
   }
 }

@@ -38,7 +38,7 @@ export function replaySimulation(deployment: ReplayDeployment): SimulationConfig
         name: role,
         role,
         replicas: workers,
-        gpusPerWorker: 1,
+        gpusPerWorker: args.engine.ranks ?? 1,
         engine: args.engine,
         kvBlocks: args.kvBlocks,
         timing,

@@ -8,7 +8,7 @@ import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator, IMPOSSIBLE_STATUS } from './handoff.js';
 import { Recorder } from './recorder.js';
-import { WorkerPool, type Worker } from './worker-pool.js';
+import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
 
 /** Pools ordered as ties are: decode (or aggregated) before prefill. */
 const STAGE_STRIDE = 2 ** 20;
@@ -28,10 +28,10 @@ export class Simulation {
   private readonly entry: WorkerPool;
   private readonly handoff: HandoffCoordinator | null;
   private readonly passEnds = new KeyedHeap();
-  private readonly byId: Worker[] = [];
-  private readonly idOf = new Map<Worker, number>();
+  private readonly byId: WorkerGroup[] = [];
+  private readonly idOf = new Map<WorkerGroup, number>();
   private readonly readyTimes = new KeyedHeap();
-  private readonly toStart: Worker[] = [];
+  private readonly toStart: WorkerGroup[] = [];
   private readonly privateBlocks: PrivateBlocks;
   private startSequence = 0;
   private rejections = 0;
@@ -52,7 +52,7 @@ export class Simulation {
     this.privateBlocks = new PrivateBlocks(table.blockCount);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), this.privateBlocks));
-    for (const pool of this.pools) for (const worker of pool.workers) this.register(worker);
+    for (const pool of this.pools) for (const group of pool.groups) this.register(group);
     this.entry = this.pools[0]!;
     this.handoff = this.createHandoff();
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
@@ -88,17 +88,17 @@ export class Simulation {
   }
 
   /** Adds a worker that is ready `startupMs` from now. */
-  addWorker(pool: WorkerPool, startupMs: number): Worker {
-    const worker = pool.add(this.nowMs);
-    this.register(worker);
-    this.readyTimes.push(this.nowMs + startupMs, this.idOf.get(worker)!, this.idOf.get(worker)!);
-    return worker;
+  addWorker(pool: WorkerPool, startupMs: number): WorkerGroup {
+    const group = pool.add(this.nowMs);
+    this.register(group);
+    this.readyTimes.push(this.nowMs + startupMs, this.idOf.get(group)!, this.idOf.get(group)!);
+    return group;
   }
 
   /** Lets a worker finish what it has and leave. */
-  drainWorker(worker: Worker): void {
-    worker.pool.drain(worker);
-    worker.pool.removeIfEmpty(worker, this.nowMs);
+  drainWorker(group: WorkerGroup): void {
+    group.pool.drain(group);
+    group.pool.removeIfEmpty(group, this.nowMs);
   }
 
   /** What was seen; checks that every request is accounted for and every block is back. */
@@ -117,9 +117,9 @@ export class Simulation {
     };
   }
 
-  private register(worker: Worker): void {
-    this.idOf.set(worker, this.byId.length);
-    this.byId.push(worker);
+  private register(group: WorkerGroup): void {
+    this.idOf.set(group, this.byId.length);
+    this.byId.push(group);
   }
 
   private createHandoff(): HandoffCoordinator | null {
@@ -130,7 +130,7 @@ export class Simulation {
       {
         columns: this.columns,
         now: () => this.nowMs,
-        wake: (worker) => this.wake(worker),
+        wake: (worker) => this.wake(worker.group),
         impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
       },
       prefill!,
@@ -154,8 +154,8 @@ export class Simulation {
         changed = true;
       }
       while (this.readyTimes.topKey <= this.nowMs) {
-        const worker = this.byId[this.readyTimes.pop()]!;
-        if (worker.state === 'starting') worker.pool.makeReady(worker);
+        const group = this.byId[this.readyTimes.pop()]!;
+        if (group.state === 'starting') group.pool.makeReady(group);
       }
       if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
         this.handoff.completeTransfers();
@@ -178,13 +178,13 @@ export class Simulation {
       this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
     }
     worker.engine.submit(request);
-    this.wake(worker);
+    this.wake(worker.group);
   }
 
-  private wake(worker: Worker): void {
-    if (worker.queuedToStart) return;
-    worker.queuedToStart = true;
-    this.toStart.push(worker);
+  private wake(group: WorkerGroup): void {
+    if (group.queuedToStart) return;
+    group.queuedToStart = true;
+    this.toStart.push(group);
   }
 
   /** Decode and aggregated workers first, each in order of its number; then prefill workers. */
@@ -194,16 +194,11 @@ export class Simulation {
     if (list.length > 1) list.sort((a, b) => this.rank(a) - this.rank(b));
     const held: number[] = [];
     let started = false;
-    for (const worker of list) {
-      worker.queuedToStart = false;
-      if (worker.inPass) continue;
-      if (worker.pool.config.role === 'prefill') {
-        if (this.startPrefill(worker, held)) started = true;
-      } else if (worker.engine.start(this.nowMs, Infinity)) {
-        this.scheduleEnd(worker);
-        started = true;
-      }
-      worker.pool.removeIfEmpty(worker, this.nowMs);
+    for (const group of list) {
+      group.queuedToStart = false;
+      if (group.passEndMs !== Infinity) continue;
+      if (this.startGroup(group, held)) started = true;
+      group.pool.removeIfEmpty(group, this.nowMs);
     }
     if (held.length > 0) {
       this.handoff!.held(held);
@@ -213,41 +208,58 @@ export class Simulation {
   }
 
   /** Prefill passes that take no time run one after another before anything else sees them (compat E2). */
-  private startPrefill(worker: Worker, held: number[]): boolean {
+  private startGroup(group: WorkerGroup, held: number[]): boolean {
     let started = false;
-    while (worker.engine.start(this.nowMs, Infinity)) {
+    while (this.beginPass(group)) {
       started = true;
-      if (worker.engine.nextChangeMs() > this.nowMs) {
-        this.scheduleEnd(worker);
+      if (group.pool.config.role !== 'prefill' || group.passEndMs > this.nowMs) {
+        const tie = this.config.semantics.tiesByWorker ? this.rank(group) : this.startSequence++;
+        this.passEnds.push(group.passEndMs, tie, this.idOf.get(group)!);
         break;
       }
-      this.showPass(worker, held);
+      group.passEndMs = Infinity;
+      for (const worker of group.ranks) this.showPass(worker, held);
     }
     return started;
   }
 
-  private scheduleEnd(worker: Worker): void {
-    worker.inPass = true;
-    const id = this.idOf.get(worker)!;
-    const tie = this.config.semantics.tiesByWorker ? this.rank(worker) : this.startSequence++;
-    this.passEnds.push(worker.engine.nextChangeMs(), tie, id);
+  /** Every rank that can run starts now and ends with the slowest. */
+  private beginPass(group: WorkerGroup): boolean {
+    let endMs = -1;
+    const { ranks } = group;
+    if (ranks.length === 1) {
+      endMs = ranks[0]!.engine.begin(this.nowMs, Infinity);
+      if (endMs >= 0) ranks[0]!.engine.settle(endMs);
+    } else {
+      const running = ranks.filter(({ engine }) => {
+        const end = engine.begin(this.nowMs, this.nowMs);
+        endMs = Math.max(endMs, end);
+        return end >= 0;
+      });
+      for (const { engine } of running) engine.settle(endMs);
+    }
+    if (endMs >= 0) group.passEndMs = endMs;
+    return endMs >= 0;
   }
 
-  private rank(worker: Worker): number {
-    return (worker.pool.config.role === 'prefill' ? STAGE_STRIDE : 0) + worker.index;
+  private rank(group: WorkerGroup): number {
+    return (group.pool.config.role === 'prefill' ? STAGE_STRIDE : 0) + group.index;
   }
 
-  private endPass(worker: Worker): void {
-    worker.inPass = false;
+  private endPass(group: WorkerGroup): void {
+    group.passEndMs = Infinity;
     const held: number[] = [];
-    this.showPass(worker, held);
-    if (worker.pool.config.role === 'decode') this.handoff!.passEnded(worker);
+    for (const worker of group.ranks) {
+      this.showPass(worker, held);
+      if (worker.pool.config.role === 'decode') this.handoff!.passEnded(worker);
+    }
     if (held.length > 0) this.handoff!.held(held);
-    this.wake(worker);
+    this.wake(group);
   }
 
   /** Cache changes first, then the pass's signals in order. */
   private showPass(worker: Worker, held: number[]): void {
+    if (worker.engine.nextChangeMs() === Infinity) return;
     worker.cacheEvents.flush();
     const effects = worker.engine.advance();
     const router = worker.pool.router;

@@ -7,20 +7,32 @@ import { Wyrand } from '../router/wyrand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { PoolConfig, SimulationConfig } from './config.js';
 
-/** One worker as the simulation sees it. */
+/**
+ * One worker as the simulation sees it; with data-parallel ranks one rank of it, numbered
+ * worker · ranks + rank. Ranks of a worker start together and end with the slowest.
+ */
 export interface Worker {
   readonly pool: WorkerPool;
   readonly index: number;
+  readonly group: WorkerGroup;
   readonly engine: EngineCore;
   readonly cacheEvents: CacheEvents;
-  state: 'starting' | 'active' | 'draining' | 'removed';
-  /** A pass is in flight. */
-  inPass: boolean;
-  /** Already on the list of workers to start. */
-  queuedToStart: boolean;
   /** Decode role: handoffs waiting for room, and arrivals that wait for the pass to end. */
   readonly pendingReservations: number[];
   readonly pendingActivations: number[];
+}
+
+/** The ranks of one worker: a group of one without data parallelism. */
+export interface WorkerGroup {
+  readonly pool: WorkerPool;
+  /** Worker number inside the pool. */
+  readonly index: number;
+  readonly ranks: Worker[];
+  state: 'starting' | 'active' | 'draining' | 'removed';
+  /** End of the pass in flight; Infinity when idle. */
+  passEndMs: number;
+  /** Already on the list of groups to start. */
+  queuedToStart: boolean;
 }
 
 /** Cache changes on their way to the router: at once, or at the end of the pass that made them. */
@@ -59,7 +71,9 @@ const DEAF: CacheListener = { stored: () => undefined, removed: () => undefined 
 /** Equal workers behind one router. Workers may be added and drained while the run goes on. */
 export class WorkerPool {
   readonly workers: Worker[] = [];
+  readonly groups: WorkerGroup[] = [];
   readonly router: Router;
+  private readonly ranks: number;
   private readonly maxWorkers: number;
   /** ∫ provisioned workers dt up to `countedMs`, in worker·ms. */
   private workerMs = 0;
@@ -76,12 +90,14 @@ export class WorkerPool {
     private readonly observer: EngineObserver,
     private readonly privateBlocks: PrivateBlocks,
   ) {
+    this.ranks = config.engine.ranks ?? 1;
     this.maxWorkers = Math.max(config.replicas, simulation.maxWorkers ?? 0);
     const forced = simulation.forced?.[config.role];
     this.router = POLICIES[simulation.router.policy]({
       spec: simulation.router,
       role: config.role,
-      maxWorkers: this.maxWorkers,
+      maxWorkers: this.maxWorkers * this.ranks,
+      ranks: this.ranks,
       table,
       promptTokens: workload.promptTokens,
       random: new Wyrand(simulation.routerSeed),
@@ -92,16 +108,24 @@ export class WorkerPool {
   }
 
   /** A worker that is provisioned from `nowMs` on and not yet ready. */
-  add(nowMs: number): Worker {
-    const index = this.workers.length;
+  add(nowMs: number): WorkerGroup {
+    const index = this.groups.length;
     if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
     this.count(nowMs, 1);
+    const group: WorkerGroup = { pool: this, index, ranks: [], state: 'starting', passEndMs: Infinity, queuedToStart: false };
+    for (let rank = 0; rank < this.ranks; rank++) group.ranks.push(this.createRank(group, index * this.ranks + rank));
+    this.workers.push(...group.ranks);
+    this.groups.push(group);
+    return group;
+  }
+
+  private createRank(group: WorkerGroup, index: number): Worker {
     const { engine, kvBlocks, timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { semantics } = this.simulation;
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
     const core = createEngine(
-      { role, engine, kvBlocks, semantics, timing, prefillSpeedup, decodeSpeedup },
+      { role, workerIndex: index, engine, kvBlocks, semantics, timing, prefillSpeedup, decodeSpeedup },
       {
         promptTokens: this.workload.promptTokens,
         outputTokens: this.workload.outputTokens,
@@ -111,31 +135,28 @@ export class WorkerPool {
         cacheListener: listener === DEAF ? null : cacheEvents,
       },
     );
-    const worker: Worker = {
-      pool: this, index, engine: core, cacheEvents, state: 'starting', inPass: false, queuedToStart: false, pendingReservations: [], pendingActivations: [],
-    };
-    this.workers.push(worker);
-    return worker;
+    return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], pendingActivations: [] };
   }
 
   /** From now on the router may choose it. */
-  makeReady(worker: Worker): void {
-    worker.state = 'active';
-    this.router.setEligible(worker.index, true);
+  makeReady(group: WorkerGroup): void {
+    group.state = 'active';
+    for (const { index } of group.ranks) this.router.setEligible(index, true);
   }
 
   /** No new requests; it leaves once it is empty. */
-  drain(worker: Worker): void {
-    worker.state = 'draining';
-    this.router.setEligible(worker.index, false);
+  drain(group: WorkerGroup): void {
+    group.state = 'draining';
+    for (const { index } of group.ranks) this.router.setEligible(index, false);
   }
 
   /** Removes a draining worker that has nothing left to do. */
-  removeIfEmpty(worker: Worker, nowMs: number): void {
-    if (worker.state !== 'draining' || worker.inPass || !worker.engine.isEmpty()) return;
-    if (worker.pendingReservations.length + worker.pendingActivations.length > 0) return;
-    worker.state = 'removed';
-    this.router.remove(worker.index);
+  removeIfEmpty(group: WorkerGroup, nowMs: number): void {
+    if (group.state !== 'draining' || group.passEndMs !== Infinity) return;
+    const isBusy = (worker: Worker): boolean => !worker.engine.isEmpty() || worker.pendingReservations.length + worker.pendingActivations.length > 0;
+    if (group.ranks.some(isBusy)) return;
+    group.state = 'removed';
+    for (const { index } of group.ranks) this.router.remove(index);
     this.count(nowMs, -1);
   }
 

@@ -70,7 +70,7 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
     if (native_host_offload || g3_offload) unsupported('KV cache tiers');
     if (rest.kv_cache_bytes_per_token !== undefined) delete rest.kv_cache_bytes_per_token;
     const flat = { engine_type: backend ?? 'vllm', ...rest, worker_type: role, ...(kv_transfer_bytes_per_token === undefined ? {} : { kv_bytes_per_token: kv_transfer_bytes_per_token }) };
-    return parseEngineArgs(JSON.stringify(flat), 'config.json');
+    return parseEngineArgs(JSON.stringify(flat), 'config.json', 'aisimulate');
   };
   const pools: ReplayPlan['deployment']['pools'] = recorded.disagg
     ? [

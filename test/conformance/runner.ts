@@ -84,8 +84,9 @@ async function judge(recorded: RecordedCase): Promise<Omit<CaseResult, 'name'>> 
   return { verdict: 'OFF', note: `${note}${repeatable ? '' : `, ${report.outside} figures outside the spread: ${report.outsideKeys}`}` };
 }
 
-/** Arrivals or groups that the peer draws with a generator of its own: only distributions can agree. */
+/** Arrivals, groups or accepted drafts that the peer draws with a generator of its own: only distributions can agree. */
 function isDrawn({ plan }: RecordedCase): boolean {
+  if (plan.deployment.pools[0]!.args.engine.speculative?.accept.some((rate) => rate > 0 && rate < 1)) return true;
   if (plan.source.kind !== 'synthetic') return false;
   const { load, sharedPrefix } = plan.source.load;
   return (load.kind === 'rate' && load.arrivals === 'poisson') || (sharedPrefix !== null && sharedPrefix.groups > 1);
@@ -100,7 +101,8 @@ function forcedChoices(recorded: RecordedCase): { choices: Partial<Record<'agg' 
   const follow =
     (decision: number): ForcedChoice =>
     (request, workers, costs) => {
-      const [worker, , cost] = (recorded.rows.get(request)!['routes'] as [number, number, number][])[decision]!;
+      const [process, rank, cost] = (recorded.rows.get(request)!['routes'] as [number, number, number][])[decision]!;
+      const worker = process * (recorded.plan.deployment.pools[0]!.args.engine.ranks ?? 1) + rank;
       const mine = costs[workers.indexOf(worker)]!;
       const least = recorded.plan.deployment.router.temperature === 0 ? Math.max(0, mine - Math.min(...costs)) : 0;
       worst = Math.max(worst, Math.abs(mine - cost), least);

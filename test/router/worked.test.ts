@@ -150,6 +150,7 @@ function kvRouterOf(prompts: readonly (readonly number[])[], part: Partial<Route
     spec: REPLAY_ROUTER,
     role: 'agg',
     maxWorkers: 3,
+    ranks: 1,
     table: expandBlocks(workload, 16),
     promptTokens: workload.promptTokens,
     random: new Wyrand(1n),
@@ -225,7 +226,7 @@ describe('the KV router over its life', () => {
 describe('policies that look at no cache', () => {
   const setup = (): RouterSetup => {
     const workload = workloadOf([{ ids: [1], output: 1 }]);
-    return { spec: REPLAY_ROUTER, role: 'agg', maxWorkers: 4, table: expandBlocks(workload, 16), promptTokens: workload.promptTokens, random: new Wyrand(42n) };
+    return { spec: REPLAY_ROUTER, role: 'agg', maxWorkers: 4, ranks: 1, table: expandBlocks(workload, 16), promptTokens: workload.promptTokens, random: new Wyrand(42n) };
   };
   const started = (policy: 'round_robin' | 'random' | 'least_loaded'): Router => {
     const router = POLICIES[policy](setup());

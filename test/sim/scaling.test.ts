@@ -57,13 +57,13 @@ describe('a drained worker', () => {
     const simulation = start(steady(10, 20, 9), { workers: 2 });
     const pool = simulation.workerPools[0]!;
     until(simulation, 60);
-    const drained = pool.workers[1]!;
+    const drained = pool.groups[1]!;
     const before = [...simulation.observe().requests.decodeWorker].filter((worker) => worker === 1).length;
     simulation.drainWorker(drained);
     expect(drained.state).toBe('draining');
     const seen = finish(simulation);
     expect(drained.state).toBe('removed');
-    expect(drained.engine.isEmpty()).toBe(true);
+    expect(drained.ranks.every(({ engine }) => engine.isEmpty())).toBe(true);
     expect([...seen.requests.decodeWorker].filter((worker) => worker === 1)).toHaveLength(before);
     expect(allCompleted(seen)).toBe(true);
     const lastEnd = Math.max(...[...seen.requests.endMs].filter((_, r) => seen.requests.decodeWorker[r] === 1));
@@ -75,8 +75,8 @@ describe('a drained worker', () => {
   it('leaves at once when idle', () => {
     const simulation = start(steady(5, 20), { workers: 3 });
     until(simulation, 40);
-    simulation.drainWorker(simulation.workerPools[0]!.workers[0]!);
-    expect(simulation.workerPools[0]!.workers[0]!.state).toBe('removed');
+    simulation.drainWorker(simulation.workerPools[0]!.groups[0]!);
+    expect(simulation.workerPools[0]!.groups[0]!.state).toBe('removed');
     const seen = finish(simulation);
     expect(seen.endMs).toBe(90);
     expect(seen.pools[0]!.workerSeconds).toBeCloseTo((90 + 90 + 40) / 1000, 12);
@@ -98,7 +98,7 @@ describe('a drained worker', () => {
     const simulation = start(requests, { workers: 2, engine: { prefixCaching: true }, router: { policy: 'kv', indexVisible: 'pass_end' } });
     until(simulation, 210);
     const [cached] = new Set([...simulation.observe().requests.decodeWorker].slice(0, 3));
-    simulation.drainWorker(simulation.workerPools[0]!.workers[cached!]!);
+    simulation.drainWorker(simulation.workerPools[0]!.groups[cached!]!);
     const { requests: seen } = finish(simulation);
     expect([...seen.decodeWorker].slice(0, 3)).toEqual([cached, cached, cached]);
     expect([...seen.decodeWorker].slice(3)).toEqual([1 - cached!, 1 - cached!, 1 - cached!]);
@@ -114,7 +114,7 @@ describe('disaggregated pools', () => {
     simulation.addWorker(prefill!, 10);
     simulation.addWorker(decode!, 10);
     until(simulation, 80);
-    const gone = [prefill!.workers[0]!, decode!.workers[0]!];
+    const gone = [prefill!.groups[0]!, decode!.groups[0]!];
     gone.forEach((worker) => simulation.drainWorker(worker));
     const seen = finish(simulation);
     expect(allCompleted(seen)).toBe(true);

@@ -44,7 +44,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
   const timing = spyTiming(setup.timing ?? FIXED);
   const seen = { tokens: [] as number[], admitted: [] as [number, number][], preempted: [] as number[], stored: [] as number[], removed: [] as number[] };
   const core = new VllmCore(
-    { role: setup.role ?? 'agg', engine, kvBlocks: setup.kvBlocks, semantics: setup.semantics ?? semanticsOf('dynosim'), timing, prefillSpeedup: 1, decodeSpeedup: 1 },
+    { role: setup.role ?? 'agg', workerIndex: 0, engine, kvBlocks: setup.kvBlocks, semantics: setup.semantics ?? semanticsOf('dynosim'), timing, prefillSpeedup: 1, decodeSpeedup: 1 },
     {
       promptTokens: workload.promptTokens,
       outputTokens: workload.outputTokens,
@@ -61,8 +61,9 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
   for (let request = 0; request < requests.length; request++) core.submit(request);
   const passes: PassRow[] = [];
   let nowMs = 0;
-  while (core.start(nowMs, Infinity)) {
+  for (let endMs = core.begin(nowMs, Infinity); endMs >= 0; endMs = core.begin(nowMs, Infinity)) {
     const startMs = nowMs;
+    core.settle(endMs);
     nowMs = core.nextChangeMs();
     const effects = core.advance();
     const kinds = (kind: number): number[] => effects.requests.slice(0, effects.count).filter((_, i) => effects.kinds[i] === kind);
