@@ -63,7 +63,7 @@ function deploy(source: string, options: DeployOptions): void {
   if (options.out !== undefined) checkTarget(options.out, options.overwrite === true);
   const environment = createEnvironment();
   const { scenario, candidate, warnings } = choose(source, options, environment);
-  const { hardware } = scenario.deployment;
+  const { hardware, model } = scenario.deployment;
   const made = generateDgd(scenario, {
     api,
     dynamoVersion: options.dynamo,
@@ -71,6 +71,7 @@ function deploy(source: string, options: DeployOptions): void {
     namespace: options.namespace,
     candidate,
     gpusPerNode: hardware === null ? undefined : environment.gpusPerNode(hardware),
+    kvElementBytes: model === null ? undefined : environment.kvElementBytes(model),
   });
   printWarnings([...warnings, ...made.warnings], options.quiet === true);
   if (options.out === undefined) {

@@ -38,6 +38,8 @@ process.once('SIGINT', () => {
 });
 // A closed pipe (`| head`) is the reader's choice, not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed));
+// Messages that nobody reads change no result.
+process.stderr.on('error', () => undefined);
 
 process.exitCode = await runProgram(process.argv);
 
@@ -59,6 +61,11 @@ function exitCodeOf(error: unknown): number {
   }
   if (error instanceof RunError) {
     complain(error.problem);
+    return EXIT.failed;
+  }
+  // Typed arrays beyond the memory: the one failure a good input of legal size can cause.
+  if (error instanceof RangeError && /array (length|buffer)/i.test(error.message)) {
+    complain({ code: 'E-RESOURCE', what: `not enough memory (${error.message})`, hint: 'ask for fewer requests, workers, KV blocks or users' });
     return EXIT.failed;
   }
   process.stderr.write(`internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);

@@ -5,6 +5,7 @@ import { REPLAY_ROUTER, parseRouterConfig } from '../scenario/dynamo/router-conf
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { ReplayDeployment } from '../sim/replay-config.js';
 import type { DriverMode } from '../workload/driver.js';
+import type { TraceFormat } from '../workload/formats/trace.js';
 
 /** Raw values of the flags, as commander gives them. */
 export type ReplayFlags = Readonly<Record<string, string | undefined>>;
@@ -19,8 +20,10 @@ const FLAGS: readonly (readonly [string, string])[] = [
   ['--num-decode-workers <n>', 'decode workers (default 1)'],
   ['--router-mode <mode>', 'round_robin or kv_router (default round_robin)'],
   ['--router-config <json>', 'KV router settings'],
-  ['--trace-format <format>', 'mooncake (the default and the only one supported yet)'],
-  ['--trace-block-size <tokens>', 'tokens per hash id (default 512)'],
+  ['--trace-format <format>', 'mooncake (default), mooncake-delta, agentic_mooncake, applied_compute_agentic or dynamo (several files, .gz)'],
+  ['--trace-block-size <tokens>', 'tokens per hash id (default: what the trace says, else 512)'],
+  ['--trace-shared-prefix-ratio <ratio>', 'applied_compute_agentic: share of the first prompt that the sessions of a group share (default 0)'],
+  ['--trace-num-prefix-groups <n>', 'applied_compute_agentic: groups of such sessions (default 0)'],
   ['--arrival-speedup-ratio <ratio>', 'divides arrival times (default 1)'],
   ['--replay-concurrency <n>', 'closed loop with this many sessions in flight; timestamps are ignored'],
   ['--replay-mode <mode>', 'offline'],
@@ -32,6 +35,8 @@ const FLAGS: readonly (readonly [string, string])[] = [
   ['--arrival-seed <seed>', 'synthetic load: seed (default 42)'],
   ['--shared-prefix-ratio <ratio>', 'synthetic load: shared share of the prompt blocks (default 0)'],
   ['--num-prefix-groups <n>', 'synthetic load: groups of shared prefixes (default 0)'],
+  ['--turns-per-session <n>', 'synthetic load: requests per session; --request-count is then sessions (default 1)'],
+  ['--inter-turn-delay-ms <ms>', 'synthetic load: wait before a later turn (default 0)'],
   ['--max-sim-time-seconds <s>', 'stops at this virtual time'],
   ['--sla-ttft-ms <ms>', 'goodput bound on TTFT'],
   ['--sla-itl-ms <ms>', 'goodput bound on the mean token gap'],
@@ -42,10 +47,6 @@ const FLAGS: readonly (readonly [string, string])[] = [
 const REFUSED: Readonly<Record<string, string>> = {
   '--router-policy-config': 'router policy classes',
   '--model-name': 'router policy classes',
-  '--trace-shared-prefix-ratio': 'Applied Compute traces',
-  '--trace-num-prefix-groups': 'Applied Compute traces',
-  '--turns-per-session': 'synthetic multi-turn sessions',
-  '--inter-turn-delay-ms': 'synthetic multi-turn sessions',
   '--planner-config': 'the planner',
   '--benchmark-granularity': 'the planner',
   ...Object.fromEntries(
@@ -62,18 +63,34 @@ export function addReplayFlags(command: Command): Command {
   return command;
 }
 
+/** Formats of the reference. */
+const FORMATS: readonly TraceFormat[] = ['mooncake', 'mooncake-delta', 'agentic_mooncake', 'applied_compute_agentic', 'dynamo'];
+
+/** Trace files and how to read them. */
+export interface TraceSource {
+  readonly kind: 'trace';
+  readonly paths: readonly string[];
+  readonly format: TraceFormat;
+  /** null = what the trace says, else 512. */
+  readonly blockTokens: number | null;
+  readonly sharedPrefix: { readonly ratio: number; readonly groups: number } | null;
+}
+
 /** A synthetic load of equal requests. */
 export interface SyntheticReplay {
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Sessions. */
   readonly count: number;
+  readonly turns: number;
+  readonly interTurnDelayMs: number;
   readonly load: { readonly kind: 'concurrency'; readonly concurrency: number } | { readonly kind: 'rate'; readonly requestsPerSecond: number; readonly arrivals: 'poisson' | 'constant' };
   readonly seed: number;
   readonly sharedPrefix: { readonly ratio: number; readonly groups: number } | null;
 }
 
 export interface ReplayPlan {
-  readonly source: { readonly kind: 'trace'; readonly path: string; readonly blockTokens: number } | { readonly kind: 'synthetic'; readonly load: SyntheticReplay };
+  readonly source: TraceSource | { readonly kind: 'synthetic'; readonly load: SyntheticReplay };
   readonly deployment: ReplayDeployment;
   readonly sla: { readonly slaTtftMs: number | null; readonly slaItlMs: number | null; readonly slaE2eMs: number | null };
   readonly warnings: readonly Problem[];
@@ -85,19 +102,20 @@ export function planReplay(traces: readonly string[], flags: ReplayFlags): Repla
   for (const [flag, feature] of Object.entries(REFUSED)) {
     if (read.text(flag) !== undefined) throw flagError(flag, 'E-UNSUPPORTED', `${feature}: not supported yet`, 'leave it out');
   }
-  const format = read.text('--trace-format') ?? 'mooncake';
-  if (format !== 'mooncake') throw flagError('--trace-format', 'E-UNSUPPORTED', `'${format}' is not supported yet`, "use 'mooncake'");
   const mode = read.text('--replay-mode') ?? 'offline';
   if (mode !== 'offline') throw flagError('--replay-mode', 'E-UNSUPPORTED', `'${mode}' is not supported`, "use 'offline'");
   const warnings: Problem[] = [];
   const source = workloadSource(traces, read);
+  warnings.push(...withoutEffect(source, read));
   const pools = deploymentPools(read, warnings);
   const router = routerSpec(read, pools, warnings);
+  const driver = driverMode(read, source.kind === 'synthetic');
+  if (source.kind === 'trace') checkFormat(source, driver, pools);
   const deployment: ReplayDeployment = {
     fidelity: 'dynosim',
     pools,
     router,
-    driver: driverMode(read, source.kind === 'synthetic'),
+    driver,
     maxTimeMs: maxTime(read, source.kind),
   };
   const sla = { slaTtftMs: read.number('--sla-ttft-ms', 0), slaItlMs: read.number('--sla-itl-ms', 0), slaE2eMs: read.number('--sla-e2e-ms', 0) };
@@ -106,12 +124,15 @@ export function planReplay(traces: readonly string[], flags: ReplayFlags): Repla
 
 function workloadSource(traces: readonly string[], read: FlagReader): ReplayPlan['source'] {
   const blockTokens = read.integer('--trace-block-size', 1);
-  const synthetic = ['--input-tokens', '--output-tokens', '--request-count', '--request-rate', '--arrival-interval-ms', '--arrival-seed', '--shared-prefix-ratio', '--num-prefix-groups'];
+  const turns = ['--turns-per-session', '--inter-turn-delay-ms'];
+  const synthetic = [...turns, '--input-tokens', '--output-tokens', '--request-count', '--request-rate', '--arrival-interval-ms', '--arrival-seed', '--shared-prefix-ratio', '--num-prefix-groups'];
   if (traces.length > 0) {
     const given = synthetic.find((flag) => read.text(flag) !== undefined);
     if (given) throw flagError(given, 'E-CONFLICT', 'is for synthetic loads, and a trace file is given', 'keep one of the two');
-    if (traces.length > 1) throw flagError('TRACE', 'E-CONFLICT', `${traces.length} trace files given; Mooncake traces are one file`, 'pass one');
-    return { kind: 'trace', path: traces[0]!, blockTokens: blockTokens ?? 512 };
+    return traceSource(traces, blockTokens, read);
+  }
+  for (const flag of ['--trace-format', '--trace-shared-prefix-ratio', '--trace-num-prefix-groups']) {
+    if (read.text(flag) !== undefined) throw flagError(flag, 'E-NO-EFFECT', 'is for trace files', 'leave it out');
   }
   const inputTokens = read.integer('--input-tokens', 1);
   const outputTokens = read.integer('--output-tokens', 1);
@@ -127,11 +148,48 @@ function workloadSource(traces: readonly string[], read: FlagReader): ReplayPlan
     inputTokens,
     outputTokens,
     count,
+    turns: read.integer('--turns-per-session', 1) ?? 1,
+    interTurnDelayMs: read.number('--inter-turn-delay-ms', 0) ?? 0,
     load: syntheticLoad(read),
     seed: read.integer('--arrival-seed', 0) ?? 42,
     sharedPrefix: groups > 0 && ratio > 0 ? { ratio, groups } : null,
   };
   return { kind: 'synthetic', load };
+}
+
+/** Flags that change nothing beside the others; the reference says nothing. */
+function withoutEffect(source: ReplayPlan['source'], read: FlagReader): Problem[] {
+  const [ratio, groups] = source.kind === 'trace' ? ['--trace-shared-prefix-ratio', '--trace-num-prefix-groups'] : ['--shared-prefix-ratio', '--num-prefix-groups'];
+  const sharedPrefix = source.kind === 'trace' ? source.sharedPrefix : source.load.sharedPrefix;
+  const idle: [string, string, boolean][] = [
+    [ratio!, `${groups} is 0`, sharedPrefix === null && Number(read.number(ratio!, 0)) > 0],
+    [groups!, `${ratio} is 0`, sharedPrefix === null && Number(read.integer(groups!, 0)) > 0],
+    ['--inter-turn-delay-ms', 'a session has one turn', source.kind === 'synthetic' && source.load.turns === 1 && source.load.interTurnDelayMs > 0],
+  ];
+  return idle.filter(([, , isIdle]) => isIdle).map(([path, what]) => ({ code: 'W-NO-EFFECT', path, what: `changes nothing: ${what}` }));
+}
+
+function traceSource(paths: readonly string[], blockTokens: number | null, read: FlagReader): TraceSource {
+  const given = read.text('--trace-format') ?? 'mooncake';
+  const format = FORMATS.find((one) => one === given);
+  if (format === undefined) throw flagError('--trace-format', 'E-ENUM', `'${given}' is not one of ${FORMATS.join(', ')}`, 'use one of these');
+  if (paths.length > 1 && format !== 'dynamo') throw flagError('TRACE', 'E-CONFLICT', `${paths.length} trace files given; only --trace-format dynamo takes several`, 'pass one');
+  const ratio = read.number('--trace-shared-prefix-ratio', 0);
+  const groups = read.integer('--trace-num-prefix-groups', 0);
+  if (format !== 'applied_compute_agentic') {
+    const flag = ratio !== null ? '--trace-shared-prefix-ratio' : groups !== null ? '--trace-num-prefix-groups' : null;
+    if (flag) throw flagError(flag, 'E-NO-EFFECT', `is for --trace-format applied_compute_agentic, not ${format}`, 'leave it out');
+  }
+  if (ratio !== null && ratio > 1) throw flagError('--trace-shared-prefix-ratio', 'E-RANGE', `${ratio} is above 1`, 'give a share between 0 and 1');
+  return { kind: 'trace', paths, format, blockTokens, sharedPrefix: ratio && groups ? { ratio, groups } : null };
+}
+
+/** What a format asks of the rest of the run (spec: workload section 1.1). */
+function checkFormat({ format }: TraceSource, driver: DriverMode, pools: ReplayDeployment['pools']): void {
+  const isClosed = driver.kind === 'closed';
+  if (format === 'agentic_mooncake' && isClosed) throw flagError('--replay-concurrency', 'E-COMBINATION', 'requests of an agentic trace wait for each other', 'leave it out');
+  if (format === 'applied_compute_agentic' && !isClosed) throw flagError('--trace-format', 'E-COMBINATION', 'applied_compute_agentic has no timestamps', 'give --replay-concurrency');
+  if (format !== 'mooncake' && format !== 'applied_compute_agentic' && pools.length > 1) throw flagError('--trace-format', 'E-COMBINATION', `${format} runs on aggregated workers only`, 'use --extra-engine-args');
 }
 
 function syntheticLoad(read: FlagReader): SyntheticReplay['load'] {
@@ -176,8 +234,8 @@ function routerSpec(read: FlagReader, pools: ReplayDeployment['pools'], warnings
   const config = read.text('--router-config');
   const parsed = config === undefined ? null : parseRouterConfig(config, '--router-config');
   if (mode === 'kv_router') {
-    if (pools.length === 1 && pools[0]!.workers === 1) {
-      throw flagError('--router-mode', 'E-COMBINATION', 'kv_router needs more than one worker', 'raise --num-workers, or use round_robin');
+    if (pools.length === 1 && pools[0]!.workers * (pools[0]!.args.engine.ranks ?? 1) === 1) {
+      throw flagError('--router-mode', 'E-COMBINATION', 'kv_router needs more than one worker or data-parallel rank', 'raise --num-workers, or use round_robin');
     }
     warnings.push(...(parsed?.warnings ?? []));
     return parsed?.router ?? REPLAY_ROUTER;

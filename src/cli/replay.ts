@@ -10,7 +10,8 @@ import { driveAsync } from '../sim/drive.js';
 import { replaySimulation } from '../sim/replay-config.js';
 import { Simulation } from '../sim/simulation.js';
 import { expandBlocks } from '../workload/expand.js';
-import { checkOpenLoop, readMooncake } from '../workload/formats/mooncake.js';
+import { checkDriver } from '../workload/check.js';
+import { readTrace } from '../workload/formats/trace.js';
 import { synthesizeLoad } from '../workload/synthetic.js';
 import type { Workload } from '../workload/workload.js';
 import { jsonText, print, printWarnings } from './output.js';
@@ -21,7 +22,7 @@ export function registerReplay(program: Command): void {
   const command = program
     .command('replay')
     .description('replay a trace with the flags and files of python -m dynamo.replay 1.4')
-    .argument('[trace...]', 'Mooncake trace (.jsonl or .jsonl.gz)')
+    .argument('[trace...]', 'trace file; several for --trace-format dynamo')
     .option('--report-json <path>', 'where the report goes (default ./dynamo_replay_report_<time>.json; a folder gets that name)')
     .option('--report-jsonl <path>', 'one row per request')
     .option('--quiet', 'no warnings');
@@ -48,16 +49,19 @@ async function replay(traces: readonly string[], flags: ReplayFlags, quiet: bool
 export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly skip?: number; readonly requests?: number | null } = {}): Promise<Workload> {
   const { source, deployment } = plan;
   if (source.kind === 'trace') {
-    const workload = await readMooncake(source.path, { blockTokens: source.blockTokens, strict: false, ...slice });
-    if (deployment.driver.kind === 'open') checkOpenLoop(workload);
+    const { paths, format, blockTokens, sharedPrefix } = source;
+    const workload = await readTrace(paths, format, { blockTokens, sharedPrefix, strict: false, fidelity: deployment.fidelity, ...slice });
+    checkDriver(workload, deployment.driver);
     return workload;
   }
-  const { inputTokens, outputTokens, count, load, sharedPrefix, seed } = source.load;
+  const { inputTokens, outputTokens, count, turns, interTurnDelayMs, load, sharedPrefix, seed } = source.load;
   return synthesizeLoad({
     isl: { kind: 'constant', value: inputTokens },
     osl: { kind: 'constant', value: outputTokens },
     sharedPrefix,
     count,
+    turns,
+    thinkTimeMs: { kind: 'constant', ms: interTurnDelayMs },
     load: load.kind === 'rate' ? { ...load, smoothness: 1, seed } : load,
     blockTokens: deployment.pools[0]!.args.engine.blockTokens,
     seed,

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
-import { checkTarget, writeFolder } from '../core/folder.js';
+import { checkFolder, writeFolder } from '../core/folder.js';
 import { aiperfCsv, aiperfJson } from '../metrics/aiperf-export.js';
 import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
@@ -31,7 +31,7 @@ async function run(file: string, options: ReadOptions & WriteOptions): Promise<v
   const meta = startMeta();
   const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
   const target = options.out ?? join('out', scenario.name);
-  checkTarget(target, options.overwrite === true);
+  checkFolder(target, options.overwrite === true);
   printWarnings(warnings, options.quiet === true);
   const { workload, outcome } = await simulate(scenario);
   await writeFolder(target, options.overwrite === true, async (folder) => {

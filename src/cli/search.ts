@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import Papa from 'papaparse';
-import { checkTarget } from '../core/folder.js';
+import { checkFolder } from '../core/folder.js';
 import { InputError, RunError, type Problem } from '../core/problem.js';
 import { generateDgd } from '../deploy/dgd.js';
 import { paretoChart } from '../report/charts.js';
@@ -40,7 +40,7 @@ export async function search(command: 'sweep' | 'plan', { sweep, document, warni
   const meta = startMeta();
   const target = options.out ?? join('out', sweep.name);
   checkRunnable(sweep);
-  if (options.dryRun !== true) checkTarget(target, options.overwrite === true);
+  if (options.dryRun !== true) checkFolder(target, options.overwrite === true);
   printWarnings(warnings, quiet);
   if (options.dryRun === true) return print(dryRunText(sweep, options.format));
   if (options.format === 'table') print(`${countsText(sweep)}\n`);
@@ -129,9 +129,13 @@ function renderers(environment: Environment, target: string, warnings: Problem[]
 }
 
 function manifest(scenario: Scenario, candidate: string, environment: Environment, warnings: Problem[]): ReturnType<Renderers['manifest']> {
-  const { hardware } = scenario.deployment;
+  const { hardware, model } = scenario.deployment;
   try {
-    const made = generateDgd(scenario, { candidate, gpusPerNode: hardware === null ? undefined : environment.gpusPerNode(hardware) });
+    const made = generateDgd(scenario, {
+      candidate,
+      gpusPerNode: hardware === null ? undefined : environment.gpusPerNode(hardware),
+      kvElementBytes: model === null ? undefined : environment.kvElementBytes(model),
+    });
     warnings.push(...made.warnings);
     return { yaml: made.yaml };
   } catch (error) {

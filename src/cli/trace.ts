@@ -3,17 +3,29 @@ import type { Command } from 'commander';
 import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
 import { parseNumber, parseQuantity, type Parsed } from '../core/units.js';
-import { readMooncake } from '../workload/formats/mooncake.js';
+import { readTrace, TRACE_FORMATS, type TraceFormat } from '../workload/formats/trace.js';
+import { mooncakeText } from '../workload/formats/write-mooncake.js';
 import { formatRows, generateTrace, TRACE_KINDS, type TraceKind } from '../workload/generate/generate.js';
 import { traceInfo, type Figures, type TraceInfo } from '../workload/info.js';
+import type { Workload } from '../workload/workload.js';
 import { positiveInteger } from './options.js';
 import { jsonText, print, printWarnings } from './output.js';
 import { textTable } from './text-table.js';
 
-interface InfoOptions {
-  readonly blockSize: number;
-  readonly format: 'table' | 'json';
+interface ReadOptions {
+  readonly traceFormat: TraceFormat | 'auto';
+  readonly blockSize?: number;
   readonly quiet?: boolean;
+}
+
+interface InfoOptions extends ReadOptions {
+  readonly format: 'table' | 'json';
+}
+
+interface ConvertOptions extends ReadOptions {
+  readonly to: 'mooncake';
+  readonly out: string;
+  readonly overwrite?: boolean;
 }
 
 interface SynthesizeOptions {
@@ -26,17 +38,17 @@ interface SynthesizeOptions {
   readonly overwrite?: boolean;
 }
 
-/** `trace info` and `trace synthesize`. */
+/** `trace info`, `trace convert` and `trace synthesize`. */
 export function registerTrace(program: Command): void {
   const trace = program.command('trace').description('look at a request trace, or make one');
-  trace
-    .command('info')
-    .description('lengths, arrivals and prefix reuse of a Mooncake trace')
-    .argument('<file>', 'trace, .jsonl or .jsonl.gz')
-    .option('--block-size <tokens>', 'tokens per hash id', positiveInteger('--block-size'), 512)
+  reading(trace.command('info').description('lengths, arrivals and prefix reuse of a trace'))
     .option('--format <format>', 'of the result on stdout: table, json', oneOf('--format', ['table', 'json']), 'table')
-    .option('--quiet', 'no warnings on stderr')
     .action(info);
+  reading(trace.command('convert').description('write a trace as Mooncake rows'))
+    .requiredOption('--to <format>', 'format to write: mooncake', oneOf('--to', ['mooncake'] as const))
+    .requiredOption('--out <file>', 'FILE.jsonl or FILE.jsonl.gz', traceFile)
+    .option('--overwrite', 'replace an existing file')
+    .action(convert);
   trace
     .command('synthesize')
     .description('make a Mooncake trace of 512-token blocks that imitates a public one')
@@ -50,10 +62,34 @@ export function registerTrace(program: Command): void {
     .action(synthesize);
 }
 
-async function info(file: string, { blockSize, format, quiet }: InfoOptions): Promise<void> {
-  const workload = await readMooncake(file, { blockTokens: blockSize, strict: false });
+/** Declares what it takes to read a trace. */
+function reading(command: Command): Command {
+  const formats = ['auto', ...TRACE_FORMATS] as const;
+  return command
+    .argument('<file...>', 'trace, plain or .gz; several for format dynamo, a folder for weka')
+    .option('--trace-format <format>', `what the files hold: ${formats.join(', ')}`, oneOf('--trace-format', formats), 'auto')
+    .option('--block-size <tokens>', 'tokens per hash id (default: what the trace says, else 512)', positiveInteger('--block-size'))
+    .option('--quiet', 'no warnings on stderr');
+}
+
+async function read(files: readonly string[], { traceFormat, blockSize, quiet }: ReadOptions): Promise<Workload> {
+  const workload = await readTrace(files, traceFormat, { blockTokens: blockSize ?? null, strict: false, fidelity: 'realistic' });
   printWarnings(workload.warnings, quiet === true);
-  const result = traceInfo(workload);
+  return workload;
+}
+
+async function convert(files: string[], options: ConvertOptions): Promise<void> {
+  const { out, overwrite } = options;
+  checkTarget(out, overwrite === true);
+  const workload = await read(files, options);
+  const text = mooncakeText(workload);
+  writeFileWhole(out, out.endsWith('.gz') ? gzipSync(text) : text);
+  print(`${out}: ${workload.requestCount} requests, blocks of ${workload.traceBlockTokens} tokens`);
+}
+
+async function info(files: string[], options: InfoOptions): Promise<void> {
+  const { format } = options;
+  const result = traceInfo(await read(files, options));
   print(format === 'json' ? jsonText(result) : infoTable(result));
 }
 
@@ -73,6 +109,7 @@ function infoTable(info: TraceInfo): string {
   const lengths = (name: string, f: Figures): string[] => [name, ...[f.mean, f.std, f.min, f.p10, f.p50, f.p90, f.p99, f.max].map((x) => fixed(x, 0)), fixed(f.sum, 0)];
   const facts: [string, string][] = [
     ['requests', `${fixed(info.requests, 0)} in ${fixed(info.sessions, 0)} sessions`],
+    ...(info.graph ? [['plays', `${fixed(info.graph.plays, 0)}; ${fixed(info.graph.waits, 0)} waits of a request for another`] as [string, string]] : []),
     ['correlation of ISL and OSL', info.isl_osl_correlation === null ? '-' : fixed(info.isl_osl_correlation, 2)],
     ['blocks', `${fixed(blocks.total, 0)} of ${info.block_size} tokens, ${fixed(blocks.unique, 0)} unique, ${percent(blocks.once_ratio)} of these used once`],
     ['prefixes', `${fixed(blocks.unique_prefixes, 0)} distinct, ${fixed(blocks.distinct_first, 0)} of length one`],

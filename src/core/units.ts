@@ -98,6 +98,8 @@ export interface NumberRule {
   readonly min?: number;
   readonly max?: number;
   readonly above?: number;
+  /** Largest value that makes sense; named only to those who exceed it. */
+  readonly cap?: number;
   /** Accept `90%` as 0.9. */
   readonly percent?: boolean;
 }
@@ -120,7 +122,9 @@ export function parseNumber(raw: unknown, source: string, rule: NumberRule): Par
     else if (raw.trim() !== '' && Number.isFinite(Number(raw))) return { ok: false, code: 'E-TYPE', what: `'${raw}' is text`, hint: `write ${Number(raw)} without quotes` };
   }
   if (typeof value !== 'number' || !Number.isFinite(value)) return { ok: false, code: 'E-TYPE', what: `${quote(raw, source)} is not ${noun}`, hint: wanted };
-  if (rule.integer && !Number.isSafeInteger(value)) return { ok: false, code: 'E-TYPE', what: `${source} is not ${noun}`, hint: wanted };
+  if (rule.integer && !Number.isInteger(value)) return { ok: false, code: 'E-TYPE', what: `${source} is not ${noun}`, hint: wanted };
+  if (rule.cap !== undefined && value > rule.cap) return { ok: false, code: 'E-RANGE', what: `${source} is out of range`, hint: `write ${noun} up to ${rule.cap}` };
+  if (rule.integer && !Number.isSafeInteger(value)) return { ok: false, code: 'E-RANGE', what: `${source} is out of range`, hint: wanted };
   const outside = (rule.min !== undefined && value < rule.min) || (rule.max !== undefined && value > rule.max) || (rule.above !== undefined && value <= rule.above);
   if (outside) return { ok: false, code: 'E-RANGE', what: `${source} is out of range`, hint: wanted };
   return { ok: true, value };

@@ -22,11 +22,12 @@ export interface WorkerQuestion {
   readonly pool: PoolSpec;
   /** The frontend routes by KV events, which workers that prefill must publish. */
   readonly kvRouting: boolean;
+  readonly fp8Cache: boolean;
   readonly version: DynamoVersion;
 }
 
 /** `python3 -m dynamo.vllm …` of one pool (spec: dgd sections 3.3, 3.10). */
-export function workerCommand({ model, pool, kvRouting, version }: WorkerQuestion): CommandLine {
+export function workerCommand({ model, pool, kvRouting, fp8Cache, version }: WorkerQuestion): CommandLine {
   const { engine } = pool;
   const args = ['--model', model, ...roleArgs(pool.role, version)];
   const number = (flag: string, value: number): void => void args.push(flag, String(value));
@@ -37,6 +38,7 @@ export function workerCommand({ model, pool, kvRouting, version }: WorkerQuestio
   if (engine.contextTokens !== null) number('--max-model-len', engine.contextTokens);
   number('--gpu-memory-utilization', engine.memoryFraction);
   if (!pool.kvBlocksEstimated) number('--num-gpu-blocks-override', pool.kvBlocks);
+  if (fp8Cache) args.push('--kv-cache-dtype', 'fp8');
   args.push(engine.prefixCaching ? '--enable-prefix-caching' : '--no-enable-prefix-caching');
   args.push(engine.chunkedPrefill ? '--enable-chunked-prefill' : '--no-enable-chunked-prefill');
   if (pool.role !== 'agg') args.push(...(atLeast(version, '1.0') ? ['--kv-transfer-config', NIXL] : ['--connector', 'nixl']));
@@ -63,7 +65,7 @@ function engineProblems({ role, engine }: PoolSpec): Problem[] {
     problems.push({ code: 'W-COMPAT', path: `${path}.max_num_batched_tokens`, what: `vLLM refuses a token budget (${engine.maxNumBatchedTokens}) below max_num_seqs (${engine.maxNumSeqs})` });
   }
   if (!engine.chunkedPrefill && (engine.contextTokens ?? Infinity) > engine.maxNumBatchedTokens) {
-    problems.push({ code: 'W-COMPAT', path: `${path}.chunked_prefill`, what: 'vLLM without chunked prefill refuses a context longer than max_num_batched_tokens', hint: 'set context_length' });
+    problems.push({ code: 'W-COMPAT', path: `${path}.chunked_prefill`, what: 'vLLM without chunked prefill refuses a context longer than max_num_batched_tokens', hint: `set context_length: ${engine.maxNumBatchedTokens} or chunked_prefill: true` });
   }
   return problems;
 }

@@ -22,6 +22,8 @@ export interface DgdOptions {
   readonly candidate?: string;
   /** GPUs of one node; default 8. More per worker makes it span nodes. */
   readonly gpusPerNode?: number;
+  /** Bytes of a simulated KV-cache element; 1 asks vLLM for an FP8 cache, which it does not choose by itself. Default 2. */
+  readonly kvElementBytes?: 1 | 2;
 }
 
 /** A manifest as data and as text. */
@@ -107,7 +109,7 @@ function frontend(scenario: Scenario, options: DgdOptions, version: DynamoVersio
 }
 
 function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdOptions, version: DynamoVersion, problems: Problem[]): Component {
-  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', version });
+  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', fp8Cache: options.kvElementBytes === 1, version });
   problems.push(...line.problems);
   const gpusPerNode = options.gpusPerNode ?? DEFAULT_GPUS_PER_NODE;
   const nodeCount = Math.ceil(pool.tp / gpusPerNode);

@@ -93,6 +93,8 @@ export interface EngineCore {
   reserve(request: number): number;
   /** Decode role: the reserved prompt has arrived. */
   activate(request: number): void;
+  /** Decode role: the reserved prompt will not come. Only where destinations are reserved first. */
+  cancelReservation?(request: number): void;
   /** Decode role: some handoff waits for room, so only requests whose prompt is here may be admitted. */
   setReservationPending(pending: boolean): void;
 }

@@ -198,7 +198,7 @@ function ownWarnings(observations: Observations, requests: Report['requests'], b
 
 /** Share of its provisioned time a pool's workers spend inside passes. */
 function busyRatio(pool: PoolObservations): number {
-  return pool.workerSeconds === 0 ? 0 : pool.busyMs / (pool.workerSeconds * 1000);
+  return pool.workerSeconds === 0 ? 0 : Math.min(1, pool.busyMs / (pool.workerSeconds * 1000));
 }
 
 function total(observations: Observations, of: (pool: PoolObservations) => number): number {

@@ -101,6 +101,8 @@ export interface Observations {
   /** Σ transfer time of P/D handoffs, ms, and their number. */
   readonly transferMs: number;
   readonly transfers: number;
+  /** Plays of an agentic trace: how many there are, and ms from the dispatch of the root to the last end of those that completed whole. */
+  readonly plays?: { readonly total: number; readonly latencyMs: readonly number[] };
   /** Virtual time at which the run stopped. */
   readonly endMs: number;
   readonly warnings: readonly import('../core/problem.js').Problem[];

@@ -2,7 +2,7 @@ import { summarise, type Distribution } from '../core/distribution.js';
 import { completedSet, goodput, gpuSeconds, hasBounds, perSecond, type LatencyBounds } from './completed.js';
 import type { GapStatistics, Observations, PoolObservations } from './observations.js';
 
-/** The flat report of the reference's `replay`: 74 keys, 77 with a bound; sorted. */
+/** The flat report of the reference's `replay`: 74 keys, 77 with a bound, 13 more with plays; sorted. */
 export type ReplayReport = Readonly<Record<string, number>>;
 
 export interface ReplayReportOptions {
@@ -54,7 +54,20 @@ export function replayReport(observations: Observations, options: ReplayReportOp
     ...distributionKeys(summarise(set.e2eMs), 'e2e_latency_ms'),
     ...distributionKeys(fromGaps(observations.gaps), 'itl_ms'),
     ...distributionKeys(fromGaps(observations.gapRates), 'output_token_throughput_per_user'),
+    ...(observations.plays ? playKeys(observations.plays) : {}),
   });
+}
+
+/** Plays of an agentic trace. The nested `agentic_graph` is left out: its digest needs BLAKE3. */
+function playKeys({ total, latencyMs }: NonNullable<Observations['plays']>): ReplayReport {
+  const latency = summarise(Float64Array.from(latencyMs));
+  return {
+    total_trajectories: total,
+    completed_trajectories: latencyMs.length,
+    incomplete_trajectories: total - latencyMs.length,
+    ...distributionKeys(latency, 'trajectory_e2e_latency_ms'),
+    p50_trajectory_e2e_latency_ms: latency.median,
+  };
 }
 
 /** The nine figures of a stream of gaps; percentiles by its sketch. */

@@ -57,10 +57,25 @@ function readWithBases(file: string, problems: Problem[], chain: readonly string
 
 function readText(file: string, problems: Problem[]): string | null {
   try {
-    return readFileSync(file === '-' ? 0 : file, 'utf8');
-  } catch {
-    problems.push({ code: 'E-FILE', file, what: 'cannot be read', hint: 'check the path' });
+    const text = readFileSync(file === '-' ? 0 : file, 'utf8');
+    const binary = /[\0\uFFFD]/.exec(text);
+    if (!binary) return text;
+    problems.push({ code: 'E-SYNTAX', file, line: text.slice(0, binary.index).split('\n').length, what: 'not text in UTF-8', hint: 'give a YAML file' });
     return null;
+  } catch (error) {
+    problems.push({ code: 'E-FILE', file, what: unreadable(error), hint: 'check the path' });
+    return null;
+  }
+}
+
+function unreadable(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return 'no such file';
+    case 'EISDIR':
+      return 'is a folder, not a file';
+    default:
+      return `cannot be read: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 

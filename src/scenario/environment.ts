@@ -44,6 +44,8 @@ export interface Environment {
   /** Context length the model was trained for, tokens; null = unknown. */
   modelContextTokens(model: string): number | null;
   gpusPerNode(hardware: string): number;
+  /** Bytes of a KV-cache element of the model: 1 = an FP8 cache. */
+  kvElementBytes(model: string): 1 | 2;
   /** Version used where the scenario names none. */
   defaultEngineVersion(engine: string): string;
   /** KV bytes per token of the whole model as sent between workers (spec: kvbm section 6.2); `legacy` = the reference's defective formula. */

@@ -41,7 +41,7 @@ export interface Field {
 }
 
 const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): Kind => ({ type: 'quantity', dimension, ...extra });
-const count = (min = 1): ScalarKind => ({ type: 'number', rule: { integer: true, min } });
+const count = (min = 1, cap?: number): ScalarKind => ({ type: 'number', rule: { integer: true, min, ...(cap === undefined ? {} : { cap }) } });
 const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
 const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
 const ratio: Kind = { type: 'number', rule: { min: 0, max: 1, percent: true } };
@@ -59,21 +59,24 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
   tcp: 1e9,
 };
 
-const tokenNumber: Kind = { type: 'number', rule: { above: 0 } };
+/** Far above what exists: larger counts are slips of the pen that would fill the memory. */
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+
+const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
   field(
     {
       type: 'either',
-      scalar: count(),
+      scalar: count(1, LIMITS.tokens),
       map: map(
         {
           mean: field(tokenNumber, 'Mean of a normal distribution, tokens'),
           std: field(atLeast(0), 'Its standard deviation, tokens'),
-          lognormal: field(map({ median: field(tokenNumber, 'Median, tokens'), sigma: field(atLeast(0), 'Deviation of the logarithm') }), 'Lognormal distribution'),
-          uniform: field({ type: 'list', of: count(), length: 2 }, 'Uniform integers between two ends, both included'),
+          lognormal: field(map({ median: field(tokenNumber, 'Median, tokens'), sigma: field({ type: 'number', rule: { min: 0, max: 3 } }, 'Deviation of the logarithm') }), 'Lognormal distribution'),
+          uniform: field({ type: 'list', of: count(1, LIMITS.tokens), length: 2 }, 'Uniform integers between two ends, both included'),
           exponential: field(tokenNumber, 'Mean of an exponential distribution, tokens'),
-          min: field(count(), 'Smallest value drawn, tokens'),
-          max: field(count(), 'Largest value drawn, tokens'),
+          min: field(count(1, LIMITS.tokens), 'Smallest value drawn, tokens'),
+          max: field(count(1, LIMITS.tokens), 'Largest value drawn, tokens'),
         },
         { later: ['values'] },
       ),
@@ -92,8 +95,8 @@ const workload = map(
           shared_prefix: field(
             map({
               ratio: field(ratio, 'Share of each prompt that its group has in common'),
-              tokens: field(count(), 'Leading tokens that a group has in common'),
-              groups: field(count(), 'Number of groups', '1'),
+              tokens: field(count(1, LIMITS.tokens), 'Leading tokens that a group has in common'),
+              groups: field(count(1, LIMITS.groups), 'Number of groups', '1'),
             }),
             'Prompt prefix shared inside a group',
           ),
@@ -114,11 +117,11 @@ const workload = map(
       'Requests drawn to resemble a public trace',
     ),
     format: field(choice(['auto', 'mooncake'], ['mooncake_delta', 'agentic_mooncake', 'applied_compute_agentic', 'dynamo', 'weka']), 'Trace format', 'auto'),
-    block_size: field(count(), 'Tokens per hash id of the trace', '512'),
+    block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', '512'),
     load: field(
       map(
         {
-          concurrency: field(count(), 'Closed loop: sessions in flight'),
+          concurrency: field(count(1, LIMITS.users), 'Closed loop: sessions in flight'),
           rate: field(quantity('request rate', { positive: true }), 'Open loop: mean arrival rate (synthetic)'),
           speedup: field(above(0), "Open loop: the trace's timestamps divided by this", '1 for trace and generate'),
           arrivals: field(choice(['poisson', 'constant', 'gamma', 'burst']), 'How arrivals are drawn, with rate', 'poisson'),
@@ -129,8 +132,8 @@ const workload = map(
       ),
       'How requests arrive',
     ),
-    requests: field(count(), 'Use the first N requests', 'all of a trace'),
-    rounds: field(count(), 'Synthetic requests per unit of load', '10'),
+    requests: field(count(1, LIMITS.requests), 'Use the first N requests', 'all of a trace'),
+    rounds: field(count(1, LIMITS.requests), 'Synthetic requests per unit of load', '10'),
   },
   { later: ['nested_timestamps', 'sessions', 'trace_shared_prefix', 'client'] },
 );
@@ -138,12 +141,12 @@ const workload = map(
 const engineFields: MapKind['fields'] = {
   name: field(choice(['vllm'], ['sglang', 'trtllm']), 'Engine', 'vllm'),
   version: field({ type: 'text', pattern: /^\d+\.\d+(\.\w+)*$/, example: '0.24.0' }, 'Engine version', 'the newest with timing data'),
-  block_size: field(count(2), 'Tokens per KV block', '64'),
-  max_num_seqs: field(count(), 'Requests running at once, at most', '256'),
-  max_num_batched_tokens: field(count(), 'Token budget of a pass', '8192'),
+  block_size: field(count(2, LIMITS.tokens), 'Tokens per KV block', '64'),
+  max_num_seqs: field(count(1, LIMITS.tokens), 'Requests running at once, at most', '256'),
+  max_num_batched_tokens: field(count(1, LIMITS.tokens), 'Token budget of a pass', '8192'),
   prefix_caching: field(bool, 'Reuse the KV blocks of equal prefixes', 'true'),
   chunked_prefill: field(bool, 'Split long prompts over passes', 'true'),
-  context_length: field({ type: 'number', rule: { integer: true, min: 1 }, words: ['max'] }, "Longest prompt and output together, tokens; max = the model's", 'max'),
+  context_length: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.tokens }, words: ['max'] }, "Longest prompt and output together, tokens; max = the model's", 'max'),
   memory_fraction: field({ type: 'number', rule: { above: 0, max: 1, percent: true } }, 'Share of GPU memory the engine may use', '0.9'),
   preemption: field(choice(['lifo', 'fifo']), 'Which request gives way when KV blocks run out', 'lifo'),
 };
@@ -158,7 +161,7 @@ const engine = field(
 const kv = field(
   map(
     {
-      blocks: field({ type: 'number', rule: { integer: true, min: 1 }, words: ['auto'] }, 'KV blocks per worker; auto = what memory leaves', 'auto'),
+      blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['auto'] }, 'KV blocks per worker; auto = what memory leaves', 'auto'),
       reserve: field(quantity('size'), 'GPU memory kept free of KV blocks', '0 B'),
     },
     { later: ['bytes_per_token', 'eviction', 'tiers', 'offload', 'retention'] },
@@ -169,7 +172,7 @@ const pool = (doc: string): Field =>
   field(
     map(
       {
-        replicas: field(count(), 'Workers', '1'),
+        replicas: field(count(1, LIMITS.workers), 'Workers', '1'),
         tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
         shape: field({ type: 'text', pattern: /^tp\d+$/, example: 'tp4' }, 'tp4 for short'),
         engine,
@@ -236,7 +239,7 @@ const router = map(
 );
 
 const scenarioFields: MapKind['fields'] = {
-  name: field({ type: 'text', example: 'first-run' }, 'Name in reports', 'the file name'),
+  name: field({ type: 'text', pattern: /^[^\s./\\\p{Cc}][^/\\\p{Cc}]{0,199}$/u, example: 'first-run' }, 'Name in reports and of the output folder', 'the file name'),
   extends: field({ type: 'texts', example: 'base.yaml' }, 'Files this one builds on, relative to it; later ones win'),
   workload: field(workload, 'What arrives'),
   deployment: field(deployment, 'What serves it'),
@@ -301,7 +304,7 @@ export const SWEEP_KEYS = ['space', 'objectives', 'constraints', 'search', 'top'
 
 export const TOPOLOGY_FIELDS: MapKind = map({
   modes: field({ type: 'list', of: choice(['agg', 'disagg']) }, 'Kinds of deployment', '[agg, disagg]'),
-  gpus: field(count(), 'GPUs to lay out, at most'),
+  gpus: field(count(1, LIMITS.gpus), 'GPUs to lay out, at most'),
   shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tp2], or {prefill, decode} lists', 'auto'),
   fill: field(choice(['max', 'any']), 'max drops layouts with room for another worker', 'max'),
 });

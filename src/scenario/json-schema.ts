@@ -37,7 +37,8 @@ function kindSchema(kind: Kind): Schema {
     case 'quantity':
       return { anyOf: [{ type: 'string', ...(kind.words ? {} : { pattern: '[0-9]' }) }, { const: 0 }] };
     case 'number': {
-      const { integer, min, max, above, percent } = kind.rule;
+      const { integer, min, above, percent } = kind.rule;
+      const max = kind.rule.max ?? kind.rule.cap;
       const limits = { ...(min === undefined ? {} : { minimum: min }), ...(max === undefined ? {} : { maximum: max }), ...(above === undefined ? {} : { exclusiveMinimum: above }) };
       const number = { type: integer ? 'integer' : 'number', ...limits };
       const others = [...(kind.words ? [{ enum: kind.words }] : []), ...(percent ? [{ type: 'string', pattern: '%$' }] : [])];

@@ -251,5 +251,7 @@ function report(reader: Reader, role: Role, { code, field, what, hint }: FieldPr
   const own = `deployment.${role}.${field}`;
   const shared = /^(model|hardware)$/.test(field) || (!reader.has(own) && reader.has(`deployment.${field}`));
   const path = field.startsWith('timing') ? field : shared ? `deployment.${field}` : own;
+  // A model that does not split has no timing either: one complaint is enough.
+  if (code === 'E-HARDWARE' && reader.problems.some((problem) => problem.code === 'E-FIT' && problem.path === path)) return;
   reader.problem(code, path, what, hint);
 }

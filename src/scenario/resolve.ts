@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { Environment } from './environment.js';
-import { KV_ROUTER_FIELDS } from './fields.js';
+import { KV_ROUTER_FIELDS, LIMITS } from './fields.js';
 import { besideFile } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveDeployment } from './resolve-deployment.js';
@@ -100,11 +100,11 @@ function resolveWorkload(reader: Reader, seed: number, engineBlockTokens: number
     format: (source.kind === 'trace' ? reader.choice<WorkloadSpec['format']>('workload.format') : undefined) ?? 'auto',
     traceBlockTokens: source.kind === 'synthetic' ? engineBlockTokens : ((source.kind === 'trace' ? reader.number('workload.block_size') : undefined) ?? 512),
     load,
-    requests: resolveRequests(reader, source, load),
+    requests: resolveRequests(reader, source, load, engineBlockTokens),
   };
 }
 
-function resolveRequests(reader: Reader, source: WorkloadSource, load: Load): number | null {
+function resolveRequests(reader: Reader, source: WorkloadSource, load: Load, blockTokens: number): number | null {
   const requests = reader.number('workload.requests');
   if (source.kind !== 'synthetic') {
     reader.unread('workload.rounds', 'only read with synthetic', "write 'requests' to cut a trace");
@@ -114,7 +114,30 @@ function resolveRequests(reader: Reader, source: WorkloadSource, load: Load): nu
     reader.problem('E-CONFLICT', 'workload.rounds', `workload.requests is set at line ${reader.line('workload.requests')}`, 'keep one');
   }
   const perRound = load.kind === 'concurrency' ? load.concurrency : load.kind === 'rate' ? load.requestsPerSecond : 1;
-  return requests ?? Math.max(1, Math.round((reader.number('workload.rounds') ?? 10) * perRound));
+  const count = requests ?? Math.max(1, Math.round((reader.number('workload.rounds') ?? 10) * perRound));
+  const blocks = count * Math.ceil(typicalTokens(source.isl) / blockTokens);
+  const path = ['workload.requests', 'workload.rounds', `workload.load.${load.kind}`].find((name) => reader.has(name)) ?? 'workload';
+  if (count > LIMITS.requests) reader.problem('E-RANGE', path, `${count} requests in all`, `ask for ${LIMITS.requests} at most`);
+  else if (blocks > MOST_PROMPT_BLOCKS) reader.problem('E-RANGE', path, `${count} prompts hold about ${blocks} KV blocks`, `ask for ${MOST_PROMPT_BLOCKS} at most: fewer requests or shorter prompts`);
+  return count;
+}
+
+/** Blocks of all prompts together: more would not fit the memory of a simulation. */
+const MOST_PROMPT_BLOCKS = 100_000_000;
+
+/** Mean or median of a distribution. */
+function typicalTokens(lengths: Distribution): number {
+  switch (lengths.kind) {
+    case 'constant':
+      return lengths.value;
+    case 'normal':
+    case 'exponential':
+      return lengths.mean;
+    case 'lognormal':
+      return lengths.median;
+    case 'uniform':
+      return (lengths.from + lengths.to) / 2;
+  }
 }
 
 function resolveSource(reader: Reader): WorkloadSource {
@@ -129,16 +152,23 @@ function resolveSource(reader: Reader): WorkloadSource {
     case 'synthetic':
       return resolveSynthetic(reader);
     case 'generate':
-      return {
-        kind: 'generate',
-        like: reader.required('workload.generate.like', reader.choice<'conversation'>('workload.generate.like'), 'conversation', "add 'like: conversation'"),
-        durationMs: reader.number('workload.generate.duration') ?? 59 * 60_000,
-        scale: reader.number('workload.generate.scale') ?? 1,
-      };
+      return resolveGenerate(reader);
     default:
       reader.problem('E-MISSING', 'workload', 'one of trace, synthetic, generate is required', "add 'synthetic: {isl: 1024, osl: 128}'");
       return { kind: 'trace', path: '' };
   }
+}
+
+function resolveGenerate(reader: Reader): WorkloadSource {
+  const path = 'workload.generate';
+  const durationMs = reader.number(`${path}.duration`) ?? 59 * 60_000;
+  const scale = reader.number(`${path}.scale`) ?? 1;
+  const hours = (durationMs * scale) / 3_600_000;
+  if (hours > LIMITS.trafficHours) {
+    const field = reader.has(`${path}.duration`) ? 'duration' : 'scale';
+    reader.problem('E-RANGE', `${path}.${field}`, `duration times scale is ${hours.toPrecision(3)} h of traffic`, `stay within ${LIMITS.trafficHours} h`);
+  }
+  return { kind: 'generate', like: reader.required(`${path}.like`, reader.choice<'conversation'>(`${path}.like`), 'conversation', "add 'like: conversation'"), durationMs, scale };
 }
 
 const CATALOGUE_TRACES = ['conversation', 'synthetic', 'toolagent', 'tool_agent', 'arxiv'];

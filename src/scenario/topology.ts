@@ -21,6 +21,8 @@ interface Shapes {
 /** Dense models: tensor-parallel sizes tried by `shapes: auto` (spec: perf-model section 4.3). */
 const AUTO_SHAPES = [1, 2, 4, 8];
 
+const MOST_LAYOUTS = 100_000;
+
 /** Reads `topology {modes, gpus, shapes, fill}` into every layout within its GPUs; whether the model fits is judged per candidate. */
 export function readTopology(tree: Tree, path: string, problems: Problem[]): readonly Layout[] {
   if (tree.kind !== 'map') {
@@ -36,8 +38,16 @@ export function readTopology(tree: Tree, path: string, problems: Problem[]): rea
   if (found.length > 0 || typeof gpus?.value !== 'number' || !shapes) return [];
   const modes = (settings.leaves.get('modes')?.value ?? ['agg', 'disagg']) as readonly Layout['mode'][];
   const layouts = listLayouts(gpus.value, shapes, modes, settings.leaves.get('fill')?.value !== 'any');
+  if (layouts.length > MOST_LAYOUTS) {
+    problems.push({ code: 'E-SPACE', ...gpus.at, path: `${path}.gpus`, what: `more than ${MOST_LAYOUTS} layouts of ${gpus.value} GPUs`, hint: "lower gpus, name fewer shapes or set 'fill: max'" });
+    return [];
+  }
   if (layouts.length === 0) {
-    problems.push({ code: 'E-SPACE', ...gpus.at, path: `${path}.gpus`, what: `no layout fits ${gpus.value} GPUs`, hint: 'raise gpus or allow smaller shapes' });
+    problems.push(
+      modes.length === 0
+        ? { code: 'E-SPACE', ...settings.leaves.get('modes')!.at, path: `${path}.modes`, what: 'an empty list', hint: 'write [agg, disagg]' }
+        : { code: 'E-SPACE', ...gpus.at, path: `${path}.gpus`, what: `no layout fits ${gpus.value} GPUs`, hint: 'raise gpus or allow smaller shapes' },
+    );
   }
   return layouts;
 }
@@ -83,7 +93,7 @@ function listLayouts(gpus: number, shapes: Shapes, modes: readonly Layout['mode'
         for (let m = 1; n * p + m * d <= gpus; m++) {
           if (full && roomFor(n * p + m * d, Math.min(p, d))) continue;
           const pools = [{ role: 'prefill', replicas: n, tp: p }, { role: 'decode', replicas: m, tp: d }] as const;
-          layouts.push({ mode: 'disagg', label: `${n}×tp${p} + ${m}×tp${d}`, pools });
+          if (layouts.push({ mode: 'disagg', label: `${n}×tp${p} + ${m}×tp${d}`, pools }) > MOST_LAYOUTS) return layouts;
         }
       }
     }

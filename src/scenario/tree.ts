@@ -40,10 +40,11 @@ export function parseTree(text: string, start: Position, problems: Problem[]): T
     const col = [...text.slice(lines.lineStarts[line - 1] ?? 0, offset)].length + 1;
     return { file: start.file, line: start.line + line - 1, col: line === 1 ? start.col + col - 1 : col };
   };
-  for (const error of document.errors) {
-    problems.push({ code: 'E-SYNTAX', ...place(error.pos[0]), what: `not valid YAML: ${error.message}`, hint: 'correct the YAML' });
+  const [error] = document.errors; // Later ones mostly follow from the first.
+  if (error) {
+    problems.push({ code: 'E-SYNTAX', ...place(error.pos[0]), what: `not valid YAML: ${error.code === 'MULTIPLE_DOCS' ? 'a second document starts here' : error.message}`, hint: 'correct the YAML' });
+    return null;
   }
-  if (document.errors.length > 0) return null;
   return new TreeBuilder(document, place, problems).build(document.contents);
 }
 

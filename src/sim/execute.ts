@@ -1,3 +1,4 @@
+import { engineFlavour } from '../engine/registry.js';
 import { semanticsOf } from '../engine/semantics.js';
 import { buildReport } from '../metrics/build-report.js';
 import { completedSet } from '../metrics/completed.js';
@@ -30,7 +31,7 @@ export interface ExecuteOptions {
 
 /** Reads or makes the workload of a scenario. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
 export function prepareWorkload({ workload, run, deployment }: Scenario): Promise<Workload> {
-  return buildWorkload(workload, { seed: run.seed, blockTokens: deployment.pools[0]!.engine.blockTokens, strict: run.fidelity === 'realistic' });
+  return buildWorkload(workload, { seed: run.seed, blockTokens: deployment.pools[0]!.engine.blockTokens, strict: run.fidelity === 'realistic', fidelity: run.fidelity });
 }
 
 /** Simulates a scenario on its workload. */
@@ -68,7 +69,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, semantics.decodeBy),
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, engineFlavour(pool.engine.name).decodeBy ?? semantics.decodeBy),
   );
   const config: SimulationConfig = {
     semantics,

@@ -1,3 +1,4 @@
+import { engineFlavour } from '../engine/registry.js';
 import { STATUS, type RequestColumns } from '../metrics/observations.js';
 import type { KvTransferSpec } from '../scenario/scenario.js';
 import { TransferLinks } from './links.js';
@@ -9,18 +10,21 @@ export interface HandoffHost {
   now(): number;
   /** The worker has something new to do. */
   wake(worker: Worker): void;
+  /** Starts the worker's next pass if it is about to: nothing that happens later in this instant gets into it. */
+  startQueued(worker: Worker): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
 }
 
 /**
- * Moves finished prompts from prefill to decode workers, source first: held → reserve → reserved →
- * transfer → activate, release the source. Reservations are strictly in order: one attempt when a
- * prompt is held and the worker idles, one at each of its pass ends, one after each activation.
- * Source: spec engine section 8, compat parts 1 E and 4.
+ * Takes requests through prefill and decode workers. Source first: prefill → held → reserve → transfer →
+ * activate, release the source; destination first: reserve → prefill → held → transfer → the same.
+ * Reservations are strictly in order: one attempt when one is asked for and the worker idles, one at
+ * each of its pass ends, one after each activation. Source: spec engine section 8, compat parts 1 E and 4.
  */
 export class HandoffCoordinator {
   readonly links: TransferLinks;
+  private readonly reservesFirst: boolean;
   transferMs = 0;
   transfers = 0;
   private readonly missingTokens: Int32Array;
@@ -36,10 +40,17 @@ export class HandoffCoordinator {
     private readonly decode: WorkerPool,
     private readonly spec: KvTransferSpec,
   ) {
+    this.reservesFirst = engineFlavour(decode.config.engine.name).reservesFirst ?? false;
     this.links = new TransferLinks(spec);
     this.missingTokens = new Int32Array(host.columns.count);
     this.startedMs = new Float64Array(host.columns.count);
     this.reservation = new Int32Array(host.columns.count);
+  }
+
+  /** A request from outside. */
+  arrive(request: number): void {
+    if (this.reservesFirst) this.askRoom(request, []);
+    else this.startPrefill(request);
   }
 
   /** Prompts whose cache is now complete on their prefill worker; one batch = one instant's facts. */
@@ -48,13 +59,19 @@ export class HandoffCoordinator {
     for (const request of requests) {
       this.host.columns.sourceHeldMs[request] = this.host.now();
       this.prefill.router.finished(request);
-      const worker = this.place(request);
-      if (!worker) continue;
-      worker.pendingReservations.push(request);
-      worker.engine.setReservationPending(true);
-      if (worker.group.passEndMs === Infinity) this.attempt(worker, reserved);
+      if (this.reservesFirst) this.startTransfer(request);
+      else this.askRoom(request, reserved);
     }
     for (const request of reserved) this.startTransfer(request);
+  }
+
+  /** No prefill worker will ever compute this prompt. */
+  sourceRejected(request: number): void {
+    if (!this.reservesFirst) return;
+    const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
+    worker.engine.cancelReservation!(request);
+    this.decode.router.finished(request);
+    if (worker.group.passEndMs === Infinity) this.attempt(worker, []);
   }
 
   /** A decode worker's pass has ended: one attempt for the queue, then the arrivals that waited for it, in the order of their reservations. */
@@ -73,19 +90,34 @@ export class HandoffCoordinator {
     for (const request of this.arrivals) this.arrived(request);
   }
 
-  private place(request: number): Worker | null {
-    const columns = this.host.columns;
+  private startPrefill(request: number): void {
+    const { columns } = this.host;
+    const worker = this.prefill.workers[this.prefill.router.route(request)]!;
+    columns.prefillWorker[request] = worker.index;
+    columns.prefillRouteOverlapTokens[request] = this.prefill.router.lastOverlapTokens;
+    worker.engine.submit(request);
+    this.host.wake(worker);
+  }
+
+  /** Chooses the decode worker and queues for room there, with one attempt if it idles. */
+  private askRoom(request: number, reserved: number[]): void {
+    const { columns } = this.host;
     const worker = this.decode.workers[this.decode.router.route(request)]!;
     columns.decodeWorker[request] = worker.index;
     columns.decodeRouteOverlapTokens[request] = this.decode.router.lastOverlapTokens;
-    if (worker.engine.canEverReserve(request)) return worker;
-    this.releaseSource(request);
-    this.decode.router.finished(request);
-    this.host.impossible(request);
-    return null;
+    if (this.reservesFirst) this.host.startQueued(worker);
+    if (!worker.engine.canEverReserve(request)) {
+      if (!this.reservesFirst) this.releaseSource(request);
+      this.decode.router.finished(request);
+      this.host.impossible(request);
+      return;
+    }
+    worker.pendingReservations.push(request);
+    worker.engine.setReservationPending(true);
+    if (worker.group.passEndMs === Infinity) this.attempt(worker, reserved);
   }
 
-  /** Tries the head of a worker's queue once. */
+  /** Tries the head of a worker's queue once: its prompt is computed now, or is here and joins `reserved`. */
   private attempt(worker: Worker, reserved: number[]): void {
     const request = worker.pendingReservations[0];
     if (request === undefined) return;
@@ -96,7 +128,8 @@ export class HandoffCoordinator {
     this.missingTokens[request] = missing;
     this.reservation[request] = this.reservations++;
     this.host.columns.destinationReservedMs[request] = this.host.now();
-    reserved.push(request);
+    if (this.reservesFirst) this.startPrefill(request);
+    else reserved.push(request);
   }
 
   private startTransfer(request: number): void {

@@ -1,4 +1,5 @@
 import { InputError } from '../core/problem.js';
+import { engineFlavour } from '../engine/registry.js';
 import { semanticsOf } from '../engine/semantics.js';
 import type { EngineArgs } from '../scenario/dynamo/engine-args.js';
 import type { Fidelity, RouterSpec } from '../scenario/scenario.js';
@@ -28,9 +29,10 @@ export interface ReplayDeployment {
  */
 export function replaySimulation(deployment: ReplayDeployment): SimulationConfig {
   const semantics = semanticsOf(deployment.fidelity);
-  const timing = deployment.timing ?? polynomialTiming(semantics.decodeBy);
   checkRoles(deployment);
   const source = deployment.pools[0]!.args;
+  const flavour = engineFlavour(source.engine.name);
+  const timing = deployment.timing ?? polynomialTiming(flavour.decodeBy ?? semantics.decodeBy);
   return {
     semantics,
     pools: deployment.pools.map(
@@ -46,7 +48,7 @@ export function replaySimulation(deployment: ReplayDeployment): SimulationConfig
         decodeSpeedup: args.decodeSpeedup,
       }),
     ),
-    router: deployment.router,
+    router: { ...deployment.router, indexVisible: flavour.indexVisible ?? deployment.router.indexVisible },
     routerSeed: REPLAY_SEED,
     driver: deployment.driver,
     maxTimeMs: deployment.maxTimeMs,

@@ -4,6 +4,7 @@ import { PrivateBlocks, SIGNAL } from '../engine/engine.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
 import { Driver } from '../workload/driver.js';
+import { shortTurns } from '../workload/history.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator, IMPOSSIBLE_STATUS } from './handoff.js';
@@ -40,7 +41,7 @@ export class Simulation {
 
   constructor(
     private readonly config: SimulationConfig,
-    workload: Workload,
+    private readonly workload: Workload,
     table: BlockTable,
   ) {
     this.columns = createRequestColumns(workload.requestCount);
@@ -105,6 +106,7 @@ export class Simulation {
   observe(): Observations {
     const drained = this.driver.isDrained();
     if (drained) this.checkConservation();
+    const plays = this.driver.plays();
     return {
       requests: this.columns,
       gaps: this.recorder.gaps,
@@ -113,6 +115,7 @@ export class Simulation {
       transferMs: this.handoff?.transferMs ?? 0,
       transfers: this.handoff?.transfers ?? 0,
       endMs: this.nowMs,
+      ...(plays && { plays }),
       warnings: this.warnings(),
     };
   }
@@ -131,6 +134,7 @@ export class Simulation {
         columns: this.columns,
         now: () => this.nowMs,
         wake: (worker) => this.wake(worker.group),
+        startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.startGroup(group, [])),
         impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
       },
       prefill!,
@@ -168,15 +172,11 @@ export class Simulation {
 
   private arrive(request: number): void {
     this.columns.arrivalMs[request] = this.driver.arrivalMs(request, this.nowMs);
+    if (this.handoff) return this.handoff.arrive(request);
     const router = this.entry.router;
     const worker = this.entry.workers[router.route(request)]!;
-    if (this.handoff) {
-      this.columns.prefillWorker[request] = worker.index;
-      this.columns.prefillRouteOverlapTokens[request] = router.lastOverlapTokens;
-    } else {
-      this.columns.decodeWorker[request] = worker.index;
-      this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
-    }
+    this.columns.decodeWorker[request] = worker.index;
+    this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
     worker.engine.submit(request);
     this.wake(worker.group);
   }
@@ -279,6 +279,7 @@ export class Simulation {
           break;
         case SIGNAL.rejected:
           router.finished(request);
+          if (isPrefill) this.handoff!.sourceRejected(request);
           this.end(request, STATUS.rejected);
           break;
       }
@@ -292,12 +293,12 @@ export class Simulation {
       this.rejections++;
       if (this.firstRejected < 0) this.firstRejected = request;
     }
-    this.driver.ended(request, this.nowMs);
+    this.driver.ended(request, this.nowMs, status === STATUS.completed);
   }
 
   private checkConservation(): void {
     for (let request = 0; request < this.columns.count; request++) {
-      if (this.columns.status[request] === STATUS.unfinished) throw new Error(`invariant broken: request ${request} is not accounted for`);
+      if (this.columns.status[request] === STATUS.unfinished && !this.driver.isSkipped(request)) throw new Error(`invariant broken: request ${request} is not accounted for`);
     }
     for (const pool of this.pools) {
       for (const worker of pool.workers) {
@@ -307,15 +308,20 @@ export class Simulation {
   }
 
   private warnings(): Problem[] {
-    if (this.rejections === 0) return [];
+    const list = shortTurns(this.workload, this.columns.outputTokens, (request) => !Number.isNaN(this.columns.arrivalMs[request]));
+    const skipped = this.driver.requestsSkipped;
+    if (skipped > 0) list.push({ code: 'W-SKIPPED', path: 'requests', what: `${skipped} of ${this.columns.count} requests were not sent: another request of their play failed` });
+    if (this.rejections > 0) list.push(this.rejectionWarning());
+    return list;
+  }
+
+  private rejectionWarning(): Problem {
     const request = this.firstRejected;
-    return [
-      {
-        code: 'W-REJECTED',
-        path: 'requests',
-        what: `${this.rejections} of ${this.columns.count} requests can never run here; the first is request ${request} (${this.columns.promptTokens[request]} prompt tokens, ${this.columns.requestedOutputTokens[request]} output tokens)`,
-        hint: 'give the engine more KV blocks, a longer context, or chunked prefill',
-      },
-    ];
+    return {
+      code: 'W-REJECTED',
+      path: 'requests',
+      what: `${this.rejections} of ${this.columns.count} requests can never run here; the first is request ${request} (${this.columns.promptTokens[request]} prompt tokens, ${this.columns.requestedOutputTokens[request]} output tokens)`,
+      hint: 'give the engine more KV blocks, a longer context, or chunked prefill',
+    };
   }
 }

@@ -1,6 +1,7 @@
 import type { Checked, Environment } from '../scenario/environment.js';
 import { findHardware, findModel, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
 import { fittedCoverage } from './fitted.js';
+import { kvElementBytes } from './operators.js';
 import { kvBlocks, kvTransferBytesPerToken } from './memory.js';
 
 type SourceQuestion = Parameters<Environment['timingSource']>[0];
@@ -15,6 +16,7 @@ export function createEnvironment(): Environment {
     hasHardware: (hardware) => findHardware(hardware) !== null,
     modelContextTokens: (model) => requireModel(model).context ?? null,
     gpusPerNode: (hardware) => requireHardware(hardware).gpus_per_node,
+    kvElementBytes: (model) => kvElementBytes(requireModel(model).quant),
     defaultEngineVersion: (engine) => requireBackend(engine).default_version,
     kvTransferBytesPerToken: (model, legacy) => kvTransferBytesPerToken(requireModel(model), legacy),
     kvBlocks,

@@ -1,7 +1,8 @@
 import { InputError } from '../core/problem.js';
-import type { WorkloadSpec } from '../scenario/scenario.js';
+import type { Fidelity, WorkloadSpec } from '../scenario/scenario.js';
 import { WorkloadBuilder } from './builder.js';
-import { checkOpenLoop, readMooncake } from './formats/mooncake.js';
+import { checkDriver } from './check.js';
+import { readTrace } from './formats/trace.js';
 import { GENERATED_BLOCK_TOKENS } from './generate/drafts.js';
 import { generateTrace, type TraceRow } from './generate/generate.js';
 import { synthesizeLoad } from './synthetic.js';
@@ -10,15 +11,15 @@ import type { Workload } from './workload.js';
 /**
  * Reads or makes the workload of a scenario, cut to `spec.requests`. `blockTokens` is the engine's
  * block size (plain synthetic prompts are made of such blocks); `seed` is the run's; `strict` refuses prompts that
- * their hash ids do not cover, else they are cut.
+ * their hash ids do not cover, else they are cut; `fidelity` decides what the references read differently.
  * Throws `InputError` with the reader's codes, or `E-TRACE` where an open loop lacks timestamps.
  */
-export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens, strict }: { readonly seed: number; readonly blockTokens: number; readonly strict: boolean }): Promise<Workload> {
+export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens, strict, fidelity }: { readonly seed: number; readonly blockTokens: number; readonly strict: boolean; readonly fidelity: Fidelity }): Promise<Workload> {
   const { source, load, requests } = spec;
   switch (source.kind) {
     case 'trace': {
-      const workload = await readMooncake(source.path, { blockTokens: spec.traceBlockTokens, strict, requests });
-      if (load.kind !== 'concurrency') checkOpenLoop(workload);
+      const workload = await readTrace([source.path], spec.format, { blockTokens: spec.traceBlockTokens, strict, requests, fidelity });
+      checkDriver(workload, load.kind === 'concurrency' ? { kind: 'closed', concurrency: load.concurrency } : { kind: 'open', speedup: 1 });
       return workload;
     }
     case 'synthetic':

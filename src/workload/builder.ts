@@ -1,4 +1,5 @@
 import { sharedFloat64, sharedInt32, type Workload } from './workload.js';
+import type { RequestGraph } from './graph.js';
 import type { Problem } from '../core/problem.js';
 
 /** One request in file order. */
@@ -10,7 +11,12 @@ export interface RequestRow {
   readonly delayMs: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Its output tokens, where known in advance: runs of one symbol each. */
+  readonly authored?: readonly TokenRun[];
 }
+
+/** `count` tokens of one value: a token value, or that of the tokens a hash id stands for. */
+export type TokenRun = { readonly count: number } & ({ readonly symbol: number } | { readonly hashId: number | bigint });
 
 /**
  * Collects requests in file order and lays them out as columns over shared memory. Hash ids are
@@ -27,6 +33,9 @@ export class WorkloadBuilder {
   private readonly session: number[] = [];
   private readonly turn: number[] = [];
   private readonly nextTurn: number[] = [];
+  private readonly runOffsets: number[] = [0];
+  private readonly runSymbols: number[] = [];
+  private readonly runCounts: number[] = [];
   private readonly hashOffsets: number[] = [0];
   private hashIds = new Int32Array(4096);
   private hashCount = 0;
@@ -35,9 +44,11 @@ export class WorkloadBuilder {
   private internedSmall = new Int32Array(4096);
   private readonly internedOther = new Map<number | bigint, number>();
 
+  /** @param delta prompts of later turns are what they add to their session (see `Workload.newTokens`) */
   constructor(
     private readonly name: string,
     private readonly traceBlockTokens: number,
+    private readonly delta = false,
   ) {}
 
   get requestCount(): number {
@@ -69,34 +80,57 @@ export class WorkloadBuilder {
       this.hashIds[this.hashCount++] = this.intern(id);
     }
     this.hashOffsets.push(this.hashCount);
+    for (const run of row.authored ?? []) {
+      this.runSymbols.push('symbol' in run ? run.symbol : this.intern(run.hashId));
+      this.runCounts.push(run.count);
+    }
+    this.runOffsets.push(this.runSymbols.length);
   }
 
-  /** The finished columns; arrivals are shifted so that the smallest is 0. */
-  finish(warnings: readonly Problem[], source?: { readonly file: string; readonly lines: readonly number[] }): Workload {
+  /**
+   * The finished columns; arrivals are shifted so that the smallest is 0. With a graph, sessions do not order their
+   * requests.
+   */
+  finish(warnings: readonly Problem[], source?: { readonly file: string; readonly lines: readonly number[] }, graph?: RequestGraph): Workload {
     let earliest = Infinity;
     for (const arrival of this.arrivalMs) if (arrival < earliest) earliest = arrival;
     const arrivalMs = sharedFloat64(this.requestCount);
     for (let i = 0; i < arrivalMs.length; i++) arrivalMs[i] = this.arrivalMs[i]! - earliest;
     const delayMs = sharedFloat64(this.requestCount);
     delayMs.set(this.delayMs);
+    const newTokens = sharedCopy(this.promptTokens);
     return {
       name: this.name,
       requestCount: this.requestCount,
       arrivalMs,
       delayMs,
-      promptTokens: sharedCopy(this.promptTokens),
+      promptTokens: this.delta ? this.wholePrompts(newTokens) : newTokens,
       outputTokens: sharedCopy(this.outputTokens),
       session: sharedCopy(this.session),
       turn: sharedCopy(this.turn),
-      nextTurn: sharedCopy(this.nextTurn),
+      nextTurn: graph ? sharedCopy(this.nextTurn).fill(-1) : sharedCopy(this.nextTurn),
       sessionCount: this.sessionNames.length,
       sessionNames: this.sessionNames,
       traceBlockTokens: this.traceBlockTokens,
       hashOffsets: sharedCopy(this.hashOffsets),
       hashIds: sharedCopy(this.hashIds.subarray(0, this.hashCount)),
       warnings,
+      ...(this.delta ? { newTokens } : {}),
+      ...(this.runSymbols.length > 0 ? { authored: { offsets: sharedCopy(this.runOffsets), symbols: sharedCopy(this.runSymbols), counts: sharedCopy(this.runCounts) } } : {}),
+      ...(graph && { graph }),
       ...(source && { source: { file: source.file, lines: sharedCopy(source.lines) } }),
     };
+  }
+
+  /** Prompts of delta sessions: history and new tokens. */
+  private wholePrompts(newTokens: Int32Array): Int32Array {
+    const whole = sharedInt32(newTokens.length);
+    for (let r = 0; r < whole.length; r++) {
+      whole[r]! += newTokens[r]!;
+      const next = this.nextTurn[r]!;
+      if (next >= 0) whole[next] = whole[r]! + this.outputTokens[r]!;
+    }
+    return whole;
   }
 
   private intern(id: number | bigint): number {

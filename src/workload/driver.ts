@@ -1,49 +1,86 @@
 import { KeyedHeap } from '../core/heap.js';
+import type { Observations } from '../metrics/observations.js';
+import { GraphSchedule } from './graph-schedule.js';
+import { SessionSchedule } from './session-schedule.js';
 import type { Workload } from './workload.js';
 
 export type DriverMode =
-  /** Arrivals at the trace's times divided by `speedup`; later turns after their think time, divided too. */
-  | { readonly kind: 'open'; readonly speedup: number }
+  /**
+   * Arrivals at the trace's times divided by `speedup`; later turns after their think time, divided too. `lanes`: of an
+   * agentic trace, at most this many plays at a time, one after another in each lane (spec compat S3).
+   */
+  | { readonly kind: 'open'; readonly speedup: number; readonly lanes?: number }
   /** `concurrency` sessions in flight; a session keeps its slot through all its turns. */
   | { readonly kind: 'closed'; readonly concurrency: number };
 
+/** Decides when requests become ready. */
+export interface Schedule {
+  /** The driver is asked for its first request. */
+  start(): void;
+  /** A ready request was handed out. */
+  sent(request: number, atMs: number): void;
+  /** A request has ended. */
+  ended(request: number, nowMs: number, completed: boolean): void;
+}
+
+/** What a schedule does to the driver. */
+export interface ReadyQueue {
+  add(request: number, atMs: number): void;
+  /** The request will never be sent, whether ready or not. */
+  skip(request: number): void;
+}
+
 /**
- * Says which request arrives when. Ready turns are ordered by (ready time, session, turn).
- * Source: spec workload section 3.1.
+ * Says which request arrives when. Ready requests are ordered by (ready time, session, turn), those of
+ * an agentic trace by (ready time, request).
+ * Source: spec workload section 3.1, compat part 6.
  */
 export class Driver {
   private readonly ready = new KeyedHeap();
-  private readonly firstTurns: number[] = [];
-  private nextSession = 0;
+  private readonly schedule: Schedule;
+  private readonly graph: GraphSchedule | null;
   private inFlight = 0;
+  private skippedCount = 0;
+  private readonly skippedFlags: Uint8Array;
   /** Ready time of each request once known, ms. */
   private readonly readyMs: Float64Array;
 
+  /** @throws Error for a graph in a closed loop: `checkDriver` refuses it before */
   constructor(
     private readonly workload: Workload,
     private readonly mode: DriverMode,
   ) {
     this.readyMs = new Float64Array(workload.requestCount);
-    for (let request = 0; request < workload.requestCount; request++) {
-      if (workload.turn[request] === 0) this.firstTurns.push(request);
-    }
-    if (mode.kind === 'open') {
-      for (const request of this.firstTurns) this.makeReady(request, workload.arrivalMs[request]! / mode.speedup);
-    } else {
-      for (let slot = 0; slot < mode.concurrency; slot++) this.startNextSession(0);
-    }
+    this.skippedFlags = new Uint8Array(workload.requestCount);
+    const queue: ReadyQueue = {
+      add: (request, atMs) => {
+        this.readyMs[request] = atMs;
+        this.ready.push(atMs, workload.graph ? request : workload.session[request]!, request);
+      },
+      skip: (request) => {
+        this.skippedFlags[request] = 1;
+        this.skippedCount++;
+      },
+    };
+    if (workload.graph && mode.kind === 'closed') throw new Error('requests that wait for others cannot run in a closed loop');
+    this.graph = workload.graph && mode.kind === 'open' ? new GraphSchedule(workload.graph, queue, mode.speedup, mode.lanes ?? null) : null;
+    this.schedule = this.graph ?? new SessionSchedule(workload, mode, queue);
+    this.schedule.start();
   }
 
   /** Earliest time at which a request is ready; Infinity when none is scheduled. */
   nextReadyMs(): number {
+    while (this.skippedCount > 0 && this.ready.size > 0 && this.skippedFlags[this.ready.topItem]) this.ready.pop();
     return this.ready.topKey;
   }
 
   /** The next request ready at `nowMs`, or -1. */
   pop(nowMs: number): number {
-    if (this.ready.topKey > nowMs) return -1;
+    if (this.nextReadyMs() > nowMs) return -1;
     this.inFlight++;
-    return this.ready.pop();
+    const request = this.ready.pop();
+    this.schedule.sent(request, this.arrivalMs(request, nowMs));
+    return request;
   }
 
   /** Arrival time a popped request is given: its ready time, or in a closed loop the instant of dispatch. */
@@ -51,36 +88,32 @@ export class Driver {
     return this.mode.kind === 'open' ? this.readyMs[request]! : nowMs;
   }
 
-  /** A request has ended, whatever the outcome: its session goes on. */
-  ended(request: number, nowMs: number): void {
+  /** A request has ended: its session goes on whatever the outcome; a play may end with it (see `RequestGraph.failsPlays`). */
+  ended(request: number, nowMs: number, completed = true): void {
     this.inFlight--;
-    const next = this.workload.nextTurn[request]!;
-    if (next >= 0) {
-      const delay = this.workload.delayMs[next]!;
-      this.makeReady(next, nowMs + (this.mode.kind === 'open' ? delay / this.mode.speedup : delay));
-    } else if (this.mode.kind === 'closed') {
-      this.startNextSession(nowMs);
-    }
+    this.schedule.ended(request, nowMs, completed);
   }
 
   get requestsInFlight(): number {
     return this.inFlight;
   }
 
+  /** Requests that will never be sent because their play failed. */
+  get requestsSkipped(): number {
+    return this.skippedCount;
+  }
+
+  isSkipped(request: number): boolean {
+    return this.skippedFlags[request] === 1;
+  }
+
   /** Nothing is in flight and nothing will come. */
   isDrained(): boolean {
-    return this.inFlight === 0 && this.ready.size === 0;
+    return this.inFlight === 0 && this.nextReadyMs() === Infinity;
   }
 
-  private startNextSession(nowMs: number): void {
-    const request = this.firstTurns[this.nextSession];
-    if (request === undefined) return;
-    this.nextSession++;
-    this.makeReady(request, nowMs);
-  }
-
-  private makeReady(request: number, atMs: number): void {
-    this.readyMs[request] = atMs;
-    this.ready.push(atMs, this.workload.session[request]!, request);
+  /** The plays of an agentic trace whose profile speaks of plays. */
+  plays(): Observations['plays'] | null {
+    return this.graph && this.workload.graph!.failsPlays ? this.graph.observe() : null;
   }
 }

@@ -1,4 +1,4 @@
-import { RunError } from '../core/problem.js';
+import { expandRuns, tooManyBlocks } from './expand-runs.js';
 import { sharedInt32, type BlockTable, type Workload } from './workload.js';
 
 /**
@@ -62,7 +62,8 @@ function mix(parent: number, id: number): number {
 
 /**
  * Cuts every prompt into full engine blocks of `blockTokens` tokens and gives each a dense id, such
- * that two ids are equal exactly when the blocks' tokens and all tokens before them are.
+ * that two ids are equal exactly when the blocks' tokens and all tokens before them are. Where generated tokens may come
+ * back in a later prompt, the generated blocks get ids too (`expandRuns`).
  *
  * Engine block j ends inside trace block hi(j) = ⌊((j+1)·E − 1)/B⌋, so its content with its prefix is
  * fixed by the trie node of ids[0 … hi(j)] and by j. The blocks ending inside a node are
@@ -70,6 +71,7 @@ function mix(parent: number, id: number): number {
  * Source: workload spec, section 2 (equivalent without tokens).
  */
 export function expandBlocks(workload: Workload, blockTokens: number): BlockTable {
+  if (workload.newTokens || workload.authored) return expandRuns(workload, blockTokens);
   const { requestCount, promptTokens, traceBlockTokens } = workload;
   const fullBlocks = (r: number): number => Math.floor(promptTokens[r]! / blockTokens);
   const trie = buildTrie(workload, (r) => Math.ceil((fullBlocks(r) * blockTokens) / traceBlockTokens));
@@ -77,7 +79,7 @@ export function expandBlocks(workload: Workload, blockTokens: number): BlockTabl
   let total = 0;
   for (let r = 0; r < requestCount; r++) {
     total += fullBlocks(r);
-    if (total > 2 ** 31 - 1) throw tooMany(blockTokens);
+    if (total > 2 ** 31 - 1) throw tooManyBlocks(blockTokens);
     offsets[r + 1] = total;
   }
   /** First block that does not end before trace block `depth` does. */
@@ -110,8 +112,4 @@ export function expandBlocks(workload: Workload, blockTokens: number): BlockTabl
     }
   }
   return { blockTokens, offsets, blocks, blockCount };
-}
-
-function tooMany(blockTokens: number): RunError {
-  return new RunError({ code: 'E-RESOURCE', what: `the prompts make more than 2^31 blocks of ${blockTokens} tokens`, hint: 'use fewer requests or larger blocks' });
 }

@@ -1,5 +1,6 @@
 import { meanAndStd, percentileNearest } from '../core/distribution.js';
 import { buildTrie, expandBlocks, type PromptTrie } from './expand.js';
+import { fullPrompts } from './full-prompts.js';
 import { lruHits } from './lru.js';
 import type { Workload } from './workload.js';
 
@@ -22,6 +23,8 @@ export interface TraceInfo {
   readonly block_size: number;
   readonly requests: number;
   readonly sessions: number;
+  /** Of an agentic trace: plays, and waits of a request for another. */
+  readonly graph: { readonly plays: number; readonly waits: number } | null;
   readonly isl: Figures;
   readonly osl: Figures;
   /** Pearson's r; null where a length never varies. */
@@ -80,10 +83,11 @@ const LRU_BLOCKS = [1000, 5000, 10_000, 20_000, 50_000];
 const ENGINE_BLOCKS = [16, 64];
 
 /**
- * Statistics of a workload: lengths, arrivals, prefix reuse.
+ * Statistics of a workload: lengths, arrivals, prefix reuse (of the whole prompts, for delta sessions too).
  * Source: workload spec, sections 6 (analyser) and 7.1 (definitions by their published figures).
  */
-export function traceInfo(workload: Workload): TraceInfo {
+export function traceInfo(given: Workload): TraceInfo {
+  const workload = fullPrompts(given);
   const { requestCount, promptTokens, traceBlockTokens } = workload;
   const trie = buildTrie(workload, (r) => Math.ceil(promptTokens[r]! / traceBlockTokens));
   const hits = infiniteCacheHits(trie, requestCount);
@@ -92,6 +96,7 @@ export function traceInfo(workload: Workload): TraceInfo {
     block_size: traceBlockTokens,
     requests: requestCount,
     sessions: workload.sessionCount,
+    graph: workload.graph ? { plays: workload.graph.playNames.length, waits: workload.graph.targets.length } : null,
     isl: figures(promptTokens),
     osl: figures(workload.outputTokens),
     isl_osl_correlation: correlation(promptTokens, workload.outputTokens),

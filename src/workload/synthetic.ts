@@ -1,5 +1,5 @@
 import { InputError } from '../core/problem.js';
-import { randomStream } from '../core/random.js';
+import { randomStream, type RandomStream } from '../core/random.js';
 import type { Distribution, Load } from '../scenario/scenario.js';
 import { WorkloadBuilder } from './builder.js';
 import { drawExponential, drawGamma, drawTokens } from './draws.js';
@@ -10,8 +10,14 @@ export interface SyntheticLoad {
   readonly osl: Distribution;
   /** Leading blocks shared by the requests of a group: a share of the prompt's blocks, or tokens. */
   readonly sharedPrefix: { readonly ratio?: number; readonly tokens?: number; readonly groups: number } | null;
-  /** Requests. */
+  /** Sessions; requests where a session is one turn. */
   readonly count: number;
+  /** Requests per session; default 1. */
+  readonly turns?: number;
+  /** Wait between the end of a turn and the next, ms; `exponential` draws it with this mean. Default 0. */
+  readonly thinkTimeMs?: { readonly kind: 'constant' | 'exponential'; readonly ms: number };
+  /** `cumulative`: a turn's prompt is the session so far, with its outputs, and `isl` new tokens; `fresh` (default): `isl` tokens alone. */
+  readonly history?: 'cumulative' | 'fresh';
   readonly load: Load;
   /** Engine block size: prompts are made of such blocks. */
   readonly blockTokens: number;
@@ -19,10 +25,11 @@ export interface SyntheticLoad {
 }
 
 /**
- * Single-turn requests of drawn lengths. Every request draws its group uniformly; its first
- * round(ratio · n) of n blocks (or ⌊tokens / block⌋) belong to the group, the rest to itself.
- * Arrivals, groups and lengths come from streams of their own.
- * Source: workload spec, section 3.4.
+ * Sessions of requests of drawn lengths. Every session draws its group uniformly; the first
+ * round(ratio · n) of a prompt's n blocks (or ⌊tokens / block⌋) belong to the group, the rest to itself; with cumulative
+ * history only the first turn starts with the group's blocks. Arrivals (of sessions), groups, lengths and think
+ * times come from streams of their own.
+ * Source: workload spec, section 3.4; scenario spec, `synthetic`.
  */
 export function synthesizeLoad(spec: SyntheticLoad): Workload {
   const { blockTokens, count, sharedPrefix } = spec;
@@ -30,21 +37,32 @@ export function synthesizeLoad(spec: SyntheticLoad): Workload {
   const lengths = randomStream(spec.seed, 'workload/lengths');
   const prefixes = randomStream(spec.seed, 'workload/prefix');
   const groups = sharedPrefix?.groups ?? 0;
-  const builder = new WorkloadBuilder('synthetic', blockTokens);
+  const thinkTimes = randomStream(spec.seed, 'workload/think');
+  const cumulative = spec.history === 'cumulative' && (spec.turns ?? 1) > 1;
+  const builder = new WorkloadBuilder('synthetic', blockTokens, cumulative);
   let freshId = 0;
   const groupIds: number[][] = Array.from({ length: groups }, () => []);
   for (let i = 0; i < count; i++) {
-    const promptTokens = drawTokens(lengths, spec.isl);
-    const outputTokens = drawTokens(lengths, spec.osl);
-    const blocks = Math.ceil(promptTokens / blockTokens);
     const group = groups > 0 ? groupIds[prefixes.integer(groups)]! : [];
-    const shared = groups > 0 ? sharedBlocks(sharedPrefix!, blocks, blockTokens) : 0;
-    while (group.length < shared) group.push(freshId++);
-    const hashIds = group.slice(0, shared);
-    while (hashIds.length < blocks) hashIds.push(freshId++);
-    builder.addRequest({ session: builder.addSession(`session_${i}`), arrivalMs: arrivals[i]!, delayMs: 0, promptTokens, outputTokens }, hashIds);
+    const session = builder.addSession(`session_${i}`);
+    for (let turn = 0; turn < (spec.turns ?? 1); turn++) {
+      const promptTokens = drawTokens(lengths, spec.isl);
+      const outputTokens = drawTokens(lengths, spec.osl);
+      const blocks = Math.ceil(promptTokens / blockTokens);
+      const shared = groups > 0 && !(cumulative && turn > 0) ? sharedBlocks(sharedPrefix!, blocks, blockTokens) : 0;
+      while (group.length < shared) group.push(freshId++);
+      const hashIds = group.slice(0, shared);
+      while (hashIds.length < blocks) hashIds.push(freshId++);
+      const times = turn === 0 ? { arrivalMs: arrivals[i]!, delayMs: 0 } : { arrivalMs: NaN, delayMs: thinkTime(thinkTimes, spec.thinkTimeMs) };
+      builder.addRequest({ session, ...times, promptTokens, outputTokens }, hashIds);
+    }
   }
   return builder.finish([]);
+}
+
+function thinkTime(random: RandomStream, think: SyntheticLoad['thinkTimeMs']): number {
+  if (!think) return 0;
+  return think.kind === 'constant' ? think.ms : drawExponential(random, think.ms);
 }
 
 function sharedBlocks(prefix: { readonly ratio?: number; readonly tokens?: number }, blocks: number, blockTokens: number): number {

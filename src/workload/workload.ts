@@ -27,6 +27,19 @@ export interface Workload {
   /** Prompt of request r = hash ids `hashIds[hashOffsets[r] .. hashOffsets[r+1])`, interned to 0,1,2… in order of first appearance. Each stands for `traceBlockTokens` tokens (the last may be partial). */
   readonly hashOffsets: Int32Array;
   readonly hashIds: Int32Array;
+  /**
+   * Delta sessions: tokens each turn adds to its session's history; `hashIds` then holds only these, and
+   * `promptTokens` the whole prompt: all earlier turns, their outputs, and the new tokens. It assumes that
+   * every output is made in full; what happens otherwise says `shortTurns` (history.ts).
+   */
+  readonly newTokens?: Int32Array;
+  /**
+   * Outputs known in advance: request r's are the runs `offsets[r] .. offsets[r+1]` of (symbol, count). Symbols
+   * are token values in one space with the interned hash ids. No run = tokens nobody else has.
+   */
+  readonly authored?: { readonly offsets: Int32Array; readonly symbols: Int32Array; readonly counts: Int32Array };
+  /** Requests that wait for others (agentic traces); sessions then only name them, and `nextTurn` is -1. */
+  readonly graph?: import('./graph.js').RequestGraph;
   /** Notes of the reader (`W-CLAMP`, …). */
   readonly warnings: readonly import('../core/problem.js').Problem[];
   /** Where the requests stand, for messages: file and 1-based line of each. Absent for made workloads. */

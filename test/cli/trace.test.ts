@@ -46,7 +46,7 @@ describe('trace synthesize', () => {
     await synthesize('a.jsonl', '--scale', '2', '--overwrite');
     expect(readFileSync(join(folder, 'a.jsonl'), 'utf8')).not.toBe(before);
     writeFileSync(join(folder, 'file'), '');
-    expect(await problemOf(() => synthesize('file/x.jsonl'))).toMatchObject({ code: 'E-OUT', path: '--out' });
+    expect(await problemOf(() => synthesize('file/x.jsonl'))).toMatchObject({ code: 'E-FILE', path: '--out' });
     expect(readdirSync(folder).sort()).toEqual(['a.jsonl', 'file']);
   });
 
@@ -91,10 +91,37 @@ describe('trace info', () => {
     expect(stderr).toBe('');
   });
 
+  it('knows the format by the rows', async () => {
+    const file = join(folder, 'dag.jsonl');
+    writeFileSync(file, '{"request_id": "a", "output_length": 1, "hash_ids": [1]}\n{"request_id": "b", "output_length": 1, "hash_ids": [1, 2], "wait_for": ["a"]}\n');
+    await trace('info', file);
+    expect(stdout).toMatch(/\nplays +1; 1 waits of a request for another\n/);
+    expect(await problemOf(() => trace('info', file, '--trace-format', 'mooncake'))).toMatchObject({ code: 'E-TRACE', line: 2, path: 'wait_for' });
+    expect(await problemOf(() => trace('info', file, '--trace-format', 'csv'))).toMatchObject({ code: 'E-ENUM', path: '--trace-format' });
+    expect(await problemOf(() => trace('info', file, file))).toMatchObject({ code: 'E-COMBINATION', file });
+  });
+
   it('refuses what it cannot read', async () => {
     expect(await problemOf(() => trace('info', join(folder, 'none.jsonl')))).toMatchObject({ code: 'E-FILE', what: 'no such file' });
     expect(await problemOf(() => trace('info', 'x', '--format', 'csv'))).toMatchObject({ code: 'E-ENUM', path: '--format' });
     expect(await problemOf(() => trace('info', 'x', '--block-size', '0'))).toMatchObject({ code: 'E-RANGE', path: '--block-size' });
     expect(stdout).toBe('');
+  });
+});
+
+describe('trace convert', () => {
+  const rows = '{"num_turns":1,"input_prompt_length":5,"assistant_response_length":[2],"tool_call_output_length":[1],"tool_call_latency":[0.5],"final_assistant_response_length":3}\n';
+
+  it('writes Mooncake rows', async () => {
+    const file = join(folder, 't.jsonl');
+    writeFileSync(file, rows);
+    await trace('convert', file, '--to', 'mooncake', '--block-size', '4', '--out', join(folder, 'out.jsonl'));
+    expect(stdout).toBe(`${join(folder, 'out.jsonl')}: 2 requests, blocks of 4 tokens\n`);
+    expect(readFileSync(join(folder, 'out.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as unknown)).toEqual([
+      { session_id: 'applied_compute_agentic_session_1', input_length: 5, output_length: 2, hash_ids: [0, 1] },
+      { session_id: 'applied_compute_agentic_session_1', delay: 500, input_length: 8, output_length: 3, hash_ids: [0, 1] },
+    ]);
+    expect(await problemOf(() => trace('convert', file, '--to', 'mooncake', '--out', join(folder, 'out.jsonl')))).toMatchObject({ code: 'E-OUT' });
+    expect(await problemOf(() => trace('convert', file, '--to', 'satf', '--out', join(folder, 'x.jsonl')))).toMatchObject({ code: 'E-ENUM', path: '--to' });
   });
 });

@@ -61,8 +61,6 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
   const unsupported = (what: string): never => {
     throw new InputError({ code: 'E-UNSUPPORTED', what });
   };
-  if (recorded.trace_format && recorded.trace_format !== 'mooncake') unsupported(`trace format ${recorded.trace_format}`);
-  if (recorded.traffic) unsupported('agentic traffic');
   if (String(recorded.timing).startsWith('aic')) unsupported('operator-table timing');
   const fixed = /^fixed:(.+),(.+)$/.exec(recorded.timing ?? '');
   const args = (role: string, extra: object) => {
@@ -83,17 +81,17 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
   for (const line of readFileSync(join(folder, 'requests.jsonl'), 'utf8').split('\n')) {
     if (line.trim() === '') continue;
     const row = JSON.parse(line);
-    if (row.trace_index !== undefined) rows.set(row.trace_index, row);
+    rows.set(row.trace_index ?? rows.size, row);
   }
   return {
     name: recorded.name,
     plan: {
-      source: { kind: 'trace', path: tracePath ?? recorded.trace, blockTokens: recorded.trace_block_size },
+      source: { kind: 'trace', paths: [tracePath ?? recorded.trace], format: recorded.trace_format ?? 'mooncake', blockTokens: recorded.trace_block_size ?? null, sharedPrefix: null },
       deployment: {
         fidelity: 'aisimulate',
         pools,
         router: recorded.router === 'kv_router' ? { ...REPLAY_ROUTER, indexVisible: 'pass_end' } : { ...REPLAY_ROUTER, policy: 'round_robin' },
-        driver: recorded.concurrency ? { kind: 'closed', concurrency: recorded.concurrency } : { kind: 'open', speedup: recorded.arrival_speedup_ratio ?? 1 },
+        driver: recorded.concurrency ? { kind: 'closed', concurrency: recorded.concurrency } : { kind: 'open', speedup: recorded.arrival_speedup_ratio ?? 1, ...(recorded.traffic?.agentic_lanes ? { lanes: recorded.traffic.agentic_lanes } : {}) },
         maxTimeMs: null,
         ...(fixed ? { timing: fixedTiming(Number(fixed[1]), Number(fixed[2])) } : {}),
       },

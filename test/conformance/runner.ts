@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { InputError } from '../../src/core/problem.js';
+import { engineFlavour } from '../../src/engine/registry.js';
 import { replayReport } from '../../src/metrics/replay-report.js';
 import { replayRows } from '../../src/metrics/replay-rows.js';
 import type { Observations } from '../../src/metrics/observations.js';
@@ -108,8 +109,9 @@ function forcedChoices(recorded: RecordedCase): { choices: Partial<Record<'agg' 
       worst = Math.max(worst, Math.abs(mine - cost), least);
       return worker;
     };
-  const disaggregated = recorded.plan.deployment.pools.length > 1;
-  return { choices: disaggregated ? { prefill: follow(0), decode: follow(1) } : { agg: follow(0) }, worst: () => worst };
+  const { pools } = recorded.plan.deployment;
+  const [first, second] = engineFlavour(pools[0]!.args.engine.name).reservesFirst ? (['decode', 'prefill'] as const) : (['prefill', 'decode'] as const);
+  return { choices: pools.length > 1 ? { [first]: follow(0), [second]: follow(1) } : { agg: follow(0) }, worst: () => worst };
 }
 
 /** Recorded columns that are compared; the rest are names and derived figures. */
@@ -136,7 +138,7 @@ function compareRows(recorded: RecordedCase, observations: Observations): { wors
       const difference = mine[i] && mine.length === theirs.length ? rowDifference(mine[i], row) : { ms: Infinity, column: 'missing' };
       if (difference.ms > worstMs) {
         worstMs = difference.ms;
-        at = ` (line ${row['line'] ?? row['trace_index']}, ${difference.column})`;
+        at = ` (line ${row['line'] ?? row['trace_index'] ?? row['request_id']}, ${difference.column})`;
       }
     });
   }

@@ -26,24 +26,36 @@ describe('an output folder', () => {
   it('does not appear when filling it fails, and an older one survives', async () => {
     const place = join(root, 'fails');
     mkdirSync(place);
-    await writeFolder(join(place, 'out'), false, put('a.txt', 'old'));
+    await writeFolder(join(place, 'out'), false, put('meta.json', 'old'));
     const failing = (folder: string): void => {
-      put('a.txt', 'new')(folder);
+      put('meta.json', 'new')(folder);
       throw new Error('disk full');
     };
     await expect(writeFolder(join(place, 'out'), true, failing)).rejects.toThrow('disk full');
     await expect(writeFolder(join(place, 'other'), false, failing)).rejects.toThrow('disk full');
     expect(readdirSync(place)).toEqual(['out']);
-    expect(readFileSync(join(place, 'out', 'a.txt'), 'utf8')).toBe('old');
+    expect(readFileSync(join(place, 'out', 'meta.json'), 'utf8')).toBe('old');
   });
 
   it('is refused when it exists, unless overwriting: then the old files are gone', async () => {
     const out = join(root, 'exists');
-    await writeFolder(out, false, put('old.txt', ''));
+    await writeFolder(out, false, put('meta.json', 'old'));
     expect(() => checkTarget(out, false)).toThrow(InputError);
     await expect(writeFolder(out, false, put('new.txt', ''))).rejects.toThrow(/E-OUT: --out: .*exists; .*--overwrite/);
     await writeFolder(out, true, put('new.txt', ''));
     expect(readdirSync(out)).toEqual(['new.txt']);
+  });
+
+  it('never replaces what it did not write: the current folder, one around it, foreign files', async () => {
+    const foreign = join(root, 'foreign');
+    mkdirSync(foreign);
+    writeFileSync(join(foreign, 'thesis.tex'), '');
+    for (const target of ['', '.', '..', '/', foreign, join(foreign, 'thesis.tex')]) {
+      await expect(writeFolder(target, true, put('a.txt', '')), target).rejects.toThrow(/E-OUT/);
+    }
+    expect(readdirSync(foreign)).toEqual(['thesis.tex']);
+    await expect(writeFolder(join(foreign, 'thesis.tex', 'out'), false, put('a.txt', ''))).rejects.toThrow(/E-OUT: --out: cannot make .* is a file/);
+    await expect(writeFolder('/proc/out', false, put('a.txt', ''))).rejects.toThrow(/E-FILE: --out: cannot write/);
   });
 
   it('is discarded while in progress', async () => {

@@ -124,6 +124,27 @@ describe('W5, W6: preemption', () => {
   });
 });
 
+describe('A3: the reuse of a preempted request', () => {
+  it('is its largest hit, which may hold its own output', () => {
+    const seen = simulate([{ ids: distinct(8), output: 8 }, { ids: distinct(7), output: 8 }], { kvBlocks: 6, engine: { prefixCaching: true } });
+    expect(rowsOf(seen)).toMatchObject([{ reused: 0 }, { reused: 8, admissions: 2 }]);
+    expect([...seen.requests.firstReusedTokens]).toEqual([0, 0]);
+  });
+
+  it('and stays when its blocks are gone at the next admission', () => {
+    const shared = distinct(4);
+    const requests = [
+      { ids: distinct(2), output: 5, arrivalMs: 40 },
+      { ids: distinct(16), output: 10, arrivalMs: 20 },
+      { ids: [...shared, ...distinct(5)], output: 7 },
+      { ids: [...shared, ...distinct(1)], output: 3, arrivalMs: 60 },
+    ];
+    const setup = { kvBlocks: 9, engine: { prefixCaching: true } };
+    expect(passesOf(requests, setup).flatMap(({ admitted }) => admitted).filter(([request]) => request === 3)).toEqual([[3, 4], [3, 0]]);
+    expect(rowsOf(simulate(requests, setup))[3]).toMatchObject({ reused: 4, admissions: 2 });
+  });
+});
+
 describe('W7: prefix hits', () => {
   const requests = [
     { ids: tokens(0, 8), output: 1 },

@@ -85,7 +85,7 @@ describe('report.json', () => {
       ['W-UNFINISHED', 'run.max_time'],
       ['W-EXTRAPOLATED', 'deployment.agg'],
     ]);
-    expect(warnings[0]).toEqual({ code: 'W-REJECTED', path: 'p', what: 'w' });
+    expect(warnings[0]).toEqual({ code: 'W-REJECTED', path: 'p', message: 'w' });
     const calm = observe(EXAMPLE_5.slice(0, 4), { pools: [pool({ workerSeconds: 0.2, busyMs: 179 })] });
     expect(report(calm).warnings).toEqual([]);
   });

@@ -123,7 +123,7 @@ describe('bad input', () => {
     expect(one('')).toBe('test.yaml:1:1: error E-KIND: not a scenario or sweep file; write a mapping with workload and deployment');
     expect(one('- 1')).toContain('E-KIND');
     expect(one('name: x')).toContain('E-KIND');
-    expect(problemsOf(() => loadFile('/nowhere/x.yaml', { environment }))).toEqual(['x.yaml: error E-FILE: cannot be read; check the path']);
+    expect(problemsOf(() => loadFile('/nowhere/x.yaml', { environment }))).toEqual(['x.yaml: error E-FILE: no such file; check the path']);
     expect(one('a: &a [*a]')).toContain('aliases unfold without end');
   });
 

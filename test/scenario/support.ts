@@ -14,6 +14,7 @@ export const environment: Environment = {
   hasHardware: (hardware) => environment.hardwareNames().includes(hardware),
   modelContextTokens: () => 40_960,
   gpusPerNode: () => 8,
+  kvElementBytes: () => 2,
   defaultEngineVersion: () => '0.24.0',
   kvTransferBytesPerToken: (_, legacy) => (legacy ? 100_000 : 147_456),
   kvBlocks: ({ model, tp, engine, reserveBytes }) =>

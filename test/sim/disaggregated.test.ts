@@ -88,10 +88,10 @@ describe('reservations', () => {
 
   it('a running slot is needed in aisimulate and not in dynosim (E4)', () => {
     const reserved = (fidelity: 'dynosim' | 'aisimulate') =>
-      times(run(prompts([8, 8], 10, [0, 1]), { fidelity, decode: { engine: { maxNumSeqs: 1 } } }).requests.destinationReservedMs);
-    // One slot: the first runs from 10 to 60 in aisimulate; both are held at 20 in dynosim.
+      times(run(prompts([8, 8], 10, [0, 30]), { fidelity, decode: { engine: { maxNumSeqs: 1 } } }).requests.destinationReservedMs);
+    // The one slot is taken from 10 to 60. The second prompt is held at 40; in dynosim by then the next decode pass has begun (E2).
+    expect(reserved('dynosim')).toEqual([10, 45]);
     expect(reserved('aisimulate')).toEqual([10, 60]);
-    expect(reserved('dynosim')).toEqual([20, 20]);
   });
 
   it('E5: a prompt that arrives during a decode pass counts from its end', () => {
@@ -100,6 +100,17 @@ describe('reservations', () => {
     expect(times(seen.destinationReservedMs)).toEqual([10, 21]);
     expect(times(seen.destinationActivatedMs)).toEqual([11, 26]);
     expect(times(seen.decodeAdmitMs)).toEqual([11, 26]);
+  });
+});
+
+describe('arrivals', () => {
+  it('of one decode pass become active in the order of their reservations', () => {
+    const requests = [...prompts([4], 40, [0]), ...prompts([36, 8], 2, [1, 2])];
+    const seen = run(requests, { fidelity: 'aisimulate', decode: { engine: { maxNumSeqs: 2 } }, kvTransfer: { bytesPerSecond: 4000 } }).requests;
+    // Reserved at pass ends 21 and 26; the longer one arrives at 30, the shorter one at 28: one slot is free at 31.
+    expect(times(seen.destinationReservedMs)).toEqual([10, 21, 26]);
+    expect(times(seen.destinationActivatedMs)).toEqual([11, 31, 31]);
+    expect(times(seen.decodeAdmitMs)).toEqual([11, 31, 41]);
   });
 });
 

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { checkOpenLoop, readMooncake, type MooncakeOptions } from '../../src/workload/formats/mooncake.js';
+import { checkDriver } from '../../src/workload/check.js';
+import { readMooncake, type MooncakeOptions } from '../../src/workload/formats/mooncake.js';
 import type { Workload } from '../../src/workload/workload.js';
 import { formatProblem } from '../../src/core/problem.js';
 import { problemOf, temporaryFile } from './support.js';
@@ -118,8 +119,9 @@ describe('readMooncake refuses', () => {
     ['a negative delay', rows({ session_id: 'a' }, { session_id: 'a', delay: -5 }), 'E-TRACE', 2, 95, '-5 is negative'],
     ['a later timestamp without an earlier', rows({ session_id: 'a', timestamp: undefined }, { session_id: 'a' }), 'E-TRACE', 2, 14, '0 follows no earlier timestamp of its session'],
     ['a session id of another type', row({ session_id: 4 }), 'E-TRACE', 1, 83, '4 is not text'],
-    ['authored output', row({ output_token_ids: [1, 2, 3, 4, 5] }), 'E-UNSUPPORTED', 1, 70, 'belongs to authored output tokens, which this version does not read'],
-    ['agentic rows', row({ wait_for: [] }), 'E-UNSUPPORTED', 1, 70, 'belongs to agentic Mooncake v1, which this version does not read'],
+    ['an authored output of another length', row({ output_token_ids: [1, 2] }), 'E-TRACE', 1, 89, '[1,2] holds 2 tokens, output_length is 5'],
+    ['authored tokens that are none', row({ output_token_ids: [1, 2, 3, 4, 4294967296] }), 'E-TRACE', 1, 89, '[1,2,3,4,4294967296] holds something that is not a token id'],
+    ['agentic rows', row({ wait_for: [] }), 'E-TRACE', 1, 70, 'belongs to format agentic_mooncake; this file is read as Mooncake rows'],
   ];
   it.each(cases)('%s', async (_name, text, code, line, col, what) => {
     const problem = await problemOf(() => read(text));
@@ -144,9 +146,9 @@ describe('readMooncake refuses', () => {
 
   it('rows without a time, in an open loop only', async () => {
     const workload = await read(`\n${rows({}, { timestamp: undefined })}`);
-    expect(await problemOf(() => checkOpenLoop(workload))).toMatchObject({ code: 'E-TRACE', line: 3, path: 'timestamp', what: "missing on the first row of session 'request_3'" });
+    expect(await problemOf(() => checkDriver(workload, { kind: 'open', speedup: 1 }))).toMatchObject({ code: 'E-TRACE', line: 3, path: 'timestamp', what: "missing on the first row of session 'request_3'" });
     const sessions = await read(rows({ session_id: 'a' }, { session_id: 'a', timestamp: undefined }));
-    expect(() => checkOpenLoop(sessions)).not.toThrow();
+    expect(() => checkDriver(sessions, { kind: 'open', speedup: 1 })).not.toThrow();
   });
 });
 
@@ -158,6 +160,6 @@ describe.skipIf(!existsSync(folder))('traces beside the checkout', () => {
     expect((await readMooncake(`${folder}/${name}.jsonl`, options)).requestCount).toBe(count);
   });
   it.each(['agentic', 'agentic-v2', 'agenttrace', 'reqtrace', 'trie', 'weka'])('%s is refused by name', async (name) => {
-    expect(await problemOf(() => readMooncake(`${folder}/${name}.jsonl`, options))).toMatchObject({ code: 'E-UNSUPPORTED', what: /^belongs to / });
+    expect(await problemOf(() => readMooncake(`${folder}/${name}.jsonl`, options))).toMatchObject({ code: 'E-TRACE', what: expect.stringMatching(/^belongs to /) });
   });
 });

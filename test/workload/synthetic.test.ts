@@ -104,9 +104,42 @@ describe('drawTokens', () => {
   });
 });
 
+describe('sessions of several turns', () => {
+  const turns = { isl: constant(10), osl: constant(3), sharedPrefix: { ratio: 0.5, groups: 1 }, count: 2, turns: 3, load: rate({ arrivals: 'constant' }), blockTokens: 4, seed: 1 } as const;
+
+  it('fresh prompts share only their group; think time before later turns', () => {
+    const workload = synthesizeLoad({ ...turns, thinkTimeMs: { kind: 'constant', ms: 250 } });
+    expect(workload).toMatchObject({ requestCount: 6, sessionCount: 2, sessionNames: ['session_0', 'session_1'] });
+    expect([...workload.turn]).toEqual([0, 1, 2, 0, 1, 2]);
+    expect([...workload.delayMs]).toEqual([0, 250, 250, 0, 250, 250]);
+    expect([...workload.promptTokens]).toEqual(Array(6).fill(10));
+    // 3 blocks a prompt, round(1.5) = 2 of the group.
+    expect(new Set(workload.hashIds).size).toBe(2 + 6);
+    expect(workload.newTokens).toBeUndefined();
+  });
+
+  it('cumulative history: prompts grow by the output and the new tokens, the group opens the first only', () => {
+    const workload = synthesizeLoad({ ...turns, history: 'cumulative' });
+    expect([...workload.promptTokens]).toEqual([10, 23, 36, 10, 23, 36]);
+    expect([...workload.newTokens!]).toEqual(Array(6).fill(10));
+    expect(new Set(workload.hashIds).size).toBe(2 + 2 + 12);
+    const table = expandBlocks(workload, 4);
+    expect(commonPrefix(blocksOf(table, 0), blocksOf(table, 3))).toBe(2);
+    expect(commonPrefix(blocksOf(table, 0), blocksOf(table, 2))).toBe(2);
+    expect(commonPrefix(blocksOf(table, 1), blocksOf(table, 2))).toBe(5);
+  });
+
+  it('exponential think times have their mean', () => {
+    const { delayMs, turn } = synthesizeLoad({ ...turns, count: 2000, thinkTimeMs: { kind: 'exponential', ms: 80 } });
+    const waits = [...delayMs].filter((_, r) => turn[r]! > 0);
+    expect(waits.reduce((sum, wait) => sum + wait, 0) / waits.length).toBeCloseTo(80, -1);
+    expect(new Set(waits).size).toBeGreaterThan(3900);
+  });
+});
+
 describe('buildWorkload', () => {
   const common = { format: 'auto', traceBlockTokens: 512, load: { kind: 'speedup', speedup: 1 }, requests: null } as const;
-  const at = { seed: 1, blockTokens: 64, strict: true };
+  const at = { seed: 1, blockTokens: 64, strict: true, fidelity: 'realistic' } as const;
   const trace = (text: string) => ({ ...common, source: { kind: 'trace', path: temporaryFile(text) } }) as const;
   const row = '{"timestamp": 3, "input_length": 600, "output_length": 2, "hash_ids": [1, 2]}\n';
 

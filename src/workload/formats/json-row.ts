@@ -7,7 +7,7 @@ export interface RowMember {
 }
 
 export interface RowScan {
-  /** Members of the outermost object, in order, duplicates included. */
+  /** Members of the outermost object, in order, duplicates included; of a list, its items under their indices. */
   readonly members: readonly RowMember[];
   /** Where the text stops being JSON, and what was expected there; null if it is JSON. */
   readonly fault: { readonly at: number; readonly what: string } | null;
@@ -59,8 +59,17 @@ export function scanRow(text: string): RowScan {
   const value = (depth: number): void => {
     if (depth > MAX_DEPTH) throw new Fault(at, `nested more than ${MAX_DEPTH} deep`);
     if (take('{')) return sequence('}', () => member(depth));
-    if (take('[')) return sequence(']', () => value(depth + 1));
+    if (take('[')) {
+      let index = 0;
+      return sequence(']', () => item(depth, index++));
+    }
     if (match(STRING) === null && match(SCALAR) === null) expected('a value');
+  };
+  const item = (depth: number, index: number): void => {
+    match(SPACE);
+    const valueAt = at;
+    value(depth + 1);
+    if (depth === 0) members.push({ key: String(index), keyAt: valueAt, valueAt, valueEnd: at });
   };
   const member = (depth: number): void => {
     match(SPACE);

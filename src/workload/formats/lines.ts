@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { InputError } from '../../core/problem.js';
@@ -24,6 +25,23 @@ export async function* lineBatches(path: string): AsyncGenerator<string[]> {
     throw unreadable(path, error);
   }
   if (carry !== '') yield [carry];
+}
+
+/** A trace's name in reports: its file's, without endings. */
+export function traceName(path: string): string {
+  return basename(path).replace(/\.gz$/, '').replace(/\.(jsonl?|csv)$/, '');
+}
+
+/** The whole text of a file, unpacked. Throws `E-FILE`. */
+export async function wholeText(path: string): Promise<string> {
+  const lines: string[] = [];
+  for await (const batch of lineBatches(path)) lines.push(...batch);
+  return lines.join('\n');
+}
+
+/** Throws `E-FILE` for a file without a request. */
+export function noRequest(path: string): InputError {
+  return new InputError({ code: 'E-TRACE', file: path, what: 'holds no request', hint: 'a trace needs at least one row' });
 }
 
 function unreadable(path: string, error: unknown): unknown {

@@ -1,9 +1,9 @@
-import { basename } from 'node:path';
 import { InputError, type Problem } from '../../core/problem.js';
-import { WorkloadBuilder } from '../builder.js';
+import { WorkloadBuilder, type TokenRun } from '../builder.js';
 import type { Workload } from '../workload.js';
-import { lineBatches } from './lines.js';
+import { lineBatches, traceName } from './lines.js';
 import { columnOf, scanRow, type RowMember } from './json-row.js';
+import { MAX_TOKENS } from './row-fields.js';
 
 export interface MooncakeOptions {
   /** Tokens per hash id. */
@@ -14,11 +14,11 @@ export interface MooncakeOptions {
   readonly requests?: number | null;
   /** Rows left out at the start, unread. */
   readonly skip?: number;
+  /** Rows hold only what a turn adds to its session (format `mooncake-delta`). */
+  readonly delta?: boolean;
 }
 
-const MAX_TOKENS = 2 ** 31 - 1;
-
-type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay';
+type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay' | 'output_token_ids';
 const FIELDS = new Map<string, Field>([
   ['timestamp', 'timestamp'],
   ['created_time', 'timestamp'],
@@ -30,18 +30,18 @@ const FIELDS = new Map<string, Field>([
   ['session_id', 'session_id'],
   ['delay', 'delay'],
   ['delay_ms', 'delay'],
+  ['output_token_ids', 'output_token_ids'],
 ]);
 
 /** Fields that change what the file means: such a file is refused, not read halfway. */
 const FOREIGN = new Map([
-  ['output_token_ids', 'authored output tokens'],
-  ['schema', 'a file with a header or schema (agentic Mooncake v2, Dynamo request trace)'],
-  ...['wait_for', 'branches', 'prefix_reset', 'tool_wait_ms', 'tool_events', 'request_kind'].map((key) => [key, 'agentic Mooncake v1'] as const),
-  ...['play_id', 'dependencies', 'not_before_ms'].map((key) => [key, 'agentic Mooncake v2'] as const),
-  ...['event', 'event_type', 'agent_context'].map((key) => [key, 'a Dynamo request trace'] as const),
-  ...['num_turns', 'input_prompt_length'].map((key) => [key, 'an Applied Compute trace'] as const),
-  ...['chat_id', 'parent_chat_id'].map((key) => [key, 'a Bailian trace'] as const),
-  ['requests', 'a Weka trace'],
+  ['schema', 'a file with a header or schema (agentic_mooncake, dynamo)'],
+  ...['wait_for', 'branches', 'prefix_reset', 'tool_wait_ms', 'tool_events', 'request_kind'].map((key) => [key, 'format agentic_mooncake'] as const),
+  ...['play_id', 'dependencies', 'not_before_ms'].map((key) => [key, 'format agentic_mooncake'] as const),
+  ...['event', 'event_type', 'agent_context'].map((key) => [key, 'format dynamo (request trace)'] as const),
+  ...['num_turns', 'input_prompt_length'].map((key) => [key, 'format applied_compute_agentic'] as const),
+  ...['chat_id', 'parent_chat_id'].map((key) => [key, 'format bailian'] as const),
+  ['requests', 'format weka'],
 ]);
 
 /** Hints to a router queue; nothing here reads them yet. */
@@ -55,9 +55,9 @@ interface Session {
 /**
  * Reads a Mooncake trace, plain or `.gz`, line by line. Blank lines are skipped and counted; every
  * other line is a request or an error, never skipped. Arrivals are shifted so that the first is 0;
- * rows without a time are accepted (see `checkOpenLoop`).
+ * rows without a time are accepted (see `checkDriver`).
  * Throws `E-FILE`, `E-SYNTAX`, `E-TRACE`, `E-UNSUPPORTED`, with line and column.
- * Source: workload spec, section 1.2.
+ * Source: workload spec, section 1.2; output tokens and delta rows, section 2.
  */
 export async function readMooncake(path: string, options: MooncakeOptions): Promise<Workload> {
   const reader = new MooncakeReader(path, options);
@@ -76,16 +76,6 @@ export async function readMooncake(path: string, options: MooncakeOptions): Prom
   return reader.finish();
 }
 
-/** Throws `E-TRACE` when a session starts without a timestamp: only a closed loop can run it. */
-export function checkOpenLoop(workload: Workload): void {
-  for (let request = 0; request < workload.requestCount; request++) {
-    if (workload.turn[request] !== 0 || !Number.isNaN(workload.arrivalMs[request])) continue;
-    const place = workload.source && { file: workload.source.file, line: workload.source.lines[request]!, col: 1 };
-    const what = `missing on the first row of session '${workload.sessionNames[workload.session[request]!]}'`;
-    throw new InputError({ code: 'E-TRACE', ...place, path: 'timestamp', what, hint: 'add it, or run the trace with a concurrency' });
-  }
-}
-
 class MooncakeReader {
   private readonly builder: WorkloadBuilder;
   private readonly sessions = new Map<string, Session>();
@@ -99,7 +89,7 @@ class MooncakeReader {
     private readonly path: string,
     private readonly options: MooncakeOptions,
   ) {
-    this.builder = new WorkloadBuilder(basename(path).replace(/\.gz$/, '').replace(/\.jsonl?$/, ''), options.blockTokens);
+    this.builder = new WorkloadBuilder(traceName(path), options.blockTokens, options.delta ?? false);
   }
 
   get requestCount(): number {
@@ -113,8 +103,9 @@ class MooncakeReader {
     const hashIds = this.hashIds(fields.hash_ids);
     const promptTokens = this.promptTokens(fields.input_length, hashIds.length);
     const outputTokens = this.outputTokens(fields.output_length);
+    const authored = this.authored(fields.output_token_ids, outputTokens);
     const timing = this.timing(fields);
-    this.builder.addRequest({ ...timing, promptTokens, outputTokens }, hashIds);
+    this.builder.addRequest({ ...timing, promptTokens, outputTokens, ...(authored && { authored }) }, hashIds);
     this.lines.push(line);
   }
 
@@ -167,8 +158,7 @@ class MooncakeReader {
   private other(key: string): void {
     const foreign = FOREIGN.get(key);
     if (foreign !== undefined) {
-      const hint = key === 'output_token_ids' ? 'remove the field: output is then made of unique tokens' : 'convert the file to plain Mooncake rows';
-      throw this.problem('E-UNSUPPORTED', this.member(key)?.keyAt ?? 0, key, `belongs to ${foreign}, which this version does not read`, hint);
+      throw this.problem('E-TRACE', this.member(key)?.keyAt ?? 0, key, `belongs to ${foreign}; this file is read as Mooncake rows`, 'name the format the file has');
     }
     if (!UNREAD.has(key)) return;
     const seen = this.unread.get(key);
@@ -223,6 +213,18 @@ class MooncakeReader {
   private outputTokens(value: unknown): number {
     if (value === undefined) throw this.missing('output_length');
     return this.atMostMax('output_length', this.count('output_length', value));
+  }
+
+  private authored(value: unknown, outputTokens: number): TokenRun[] | undefined {
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) throw this.refused('output_token_ids', 'is not a list', 'write the tokens of the output as [17, …]');
+    if (value.length !== outputTokens) {
+      throw this.refused('output_token_ids', `holds ${value.length} tokens, output_length is ${outputTokens}`, 'give one id per output token');
+    }
+    return (value as unknown[]).map((symbol) => {
+      if (!Number.isInteger(symbol) || (symbol as number) < 0 || (symbol as number) >= 2 ** 32) throw this.refused('output_token_ids', 'holds something that is not a token id', 'ids are whole numbers from 0 to 2^32 - 1');
+      return { symbol: symbol as number, count: 1 };
+    });
   }
 
   /** Which session the row belongs to, and when it may start. */

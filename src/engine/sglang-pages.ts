@@ -1,0 +1,219 @@
+import { RadixCache, type RadixNode } from '../kv/radix-cache.js';
+import type { EngineContext } from './engine.js';
+
+/**
+ * One request inside SGLang's scheduler. Tokens: prompt P, generated g, known L = P + g, materialised M
+ * (their KV exists). Its pages hold M tokens; the first `cachedPages` of them belong to the radix cache.
+ */
+export class SglangSequence {
+  generated = 0;
+  materialised = 0;
+  pages = 0;
+  cachedPages = 0;
+  /** Full pages that others have heard of. */
+  announcedPages = 0;
+  /** Where its cached prefix ends; null = it owns nothing. */
+  node: RadixNode | null = null;
+
+  constructor(
+    readonly request: number,
+    readonly prompt: number,
+    readonly output: number,
+  ) {}
+
+  get known(): number {
+    return this.prompt + this.generated;
+  }
+
+  get remaining(): number {
+    return this.output - this.generated;
+  }
+}
+
+/**
+ * Requests' pages over the radix cache: matching a prefix, growing, entering the cache, leaving. Tells
+ * the listener when a content gets its first page and when its last one goes. Source: spec engine
+ * sections 3.5, 5.3, 5.4.
+ */
+export class SglangPages {
+  readonly radix: RadixCache;
+  private readonly pageTokens: number;
+  /** Pages that hold each content of the workload, in the tree or with a request; null = nobody asks. */
+  private readonly copies: Uint32Array | null;
+  /** First content id of each request's generated pages: unique to it. */
+  private readonly generatedBase = new Map<number, number>();
+  private nextGenerated: number;
+
+  /** @param caching false = nothing is matched and nothing kept */
+  constructor(
+    pages: number,
+    private readonly caching: boolean,
+    private readonly context: EngineContext,
+  ) {
+    const { table, cacheListener } = context;
+    this.pageTokens = table.blockTokens;
+    this.copies = cacheListener && caching ? new Uint32Array(table.blockCount) : null;
+    this.nextGenerated = table.blockCount;
+    this.radix = new RadixCache(
+      pages,
+      (request, page) => this.contentOf(request, page),
+      (request, from, to) => this.withdraw(request, from, to),
+    );
+  }
+
+  /** Pages that hold something which cannot be evicted. */
+  get active(): number {
+    return this.radix.capacity - this.radix.free - this.radix.evictable;
+  }
+
+  /** Pages that can be had, evicting where necessary. */
+  get available(): number {
+    return this.radix.free + this.radix.evictable;
+  }
+
+  pagesFor(tokens: number): number {
+    return Math.ceil(tokens / this.pageTokens);
+  }
+
+  /** Cached full pages of the first `tokens` tokens of a request. Changes nothing. */
+  cachedPages(sequence: SglangSequence, tokens: number): number {
+    return this.caching ? this.radix.matchLength(sequence.request, Math.floor(tokens / this.pageTokens)) : 0;
+  }
+
+  /**
+   * Takes what is cached of the first `matchTokens` tokens and fresh pages up to `tokens` tokens, evicting
+   * for them. False and nothing taken when there is no room.
+   */
+  acquire(sequence: SglangSequence, tokens: number, matchTokens: number): boolean {
+    const { radix } = this;
+    const node = radix.matchAndLock(sequence.request, this.caching ? Math.floor(matchTokens / this.pageTokens) : 0);
+    const pages = this.pagesFor(tokens);
+    if (!this.take(pages - node.end)) {
+      radix.unlock(node);
+      return false;
+    }
+    sequence.node = node;
+    sequence.cachedPages = sequence.announcedPages = node.end;
+    sequence.pages = pages;
+    sequence.materialised = tokens;
+    this.announce(sequence, Math.floor(tokens / this.pageTokens));
+    return true;
+  }
+
+  /** Grows a request to `tokens` tokens, evicting for it; false and no change when there is no room. */
+  extend(sequence: SglangSequence, tokens: number): boolean {
+    const pages = this.pagesFor(tokens);
+    if (!this.take(pages - sequence.pages)) return false;
+    sequence.pages = pages;
+    sequence.materialised = tokens;
+    this.announce(sequence, Math.floor(tokens / this.pageTokens));
+    return true;
+  }
+
+  /** Makes room for this many pages by eviction alone; false when there is not enough. */
+  makeRoom(pages: number): boolean {
+    if (pages > this.radix.free) this.radix.evict(pages - this.radix.free);
+    return pages <= this.radix.free;
+  }
+
+  /** One more generated token with its KV; its page is free (`makeRoom`). */
+  append(sequence: SglangSequence): void {
+    if (sequence.materialised === sequence.pages * this.pageTokens) {
+      sequence.pages++;
+      this.radix.free--;
+    }
+    sequence.materialised++;
+    sequence.generated++;
+  }
+
+  /** Full pages of a request that goes on enter the cache, which lends them back. */
+  cachePrefix(sequence: SglangSequence): void {
+    const full = Math.floor(sequence.materialised / this.pageTokens);
+    if (!this.caching || full <= sequence.cachedPages) return;
+    this.announce(sequence, full);
+    const before = sequence.node!;
+    const { node, pagesBefore } = this.radix.insert(before, sequence.request, full);
+    if (node !== before) this.radix.lock(node);
+    this.giveBack(sequence, sequence.cachedPages, sequence.cachedPages + pagesBefore);
+    if (node !== before) this.radix.unlock(before);
+    sequence.node = node;
+    sequence.cachedPages = full;
+  }
+
+  /** The request is over: full pages stay in the cache, the rest is free. */
+  finish(sequence: SglangSequence): void {
+    const node = sequence.node;
+    if (!node) return;
+    const full = this.caching ? Math.floor(sequence.materialised / this.pageTokens) : 0;
+    this.giveBack(sequence, full, sequence.pages);
+    if (full > 0) {
+      this.announce(sequence, full);
+      const { pagesBefore } = this.radix.insert(node, sequence.request, full);
+      this.giveBack(sequence, sequence.cachedPages, sequence.cachedPages + pagesBefore);
+    }
+    this.forget(sequence, node);
+  }
+
+  /** The request gives everything back; what the cache has of it can be found again. */
+  drop(sequence: SglangSequence): void {
+    const node = sequence.node;
+    if (!node) return;
+    this.giveBack(sequence, sequence.cachedPages, sequence.pages);
+    this.forget(sequence, node);
+  }
+
+  /** Content of a request's full page. */
+  contentOf(request: number, page: number): number {
+    const { table, promptTokens, outputTokens } = this.context;
+    const first = table.offsets[request]!;
+    const promptPages = table.offsets[request + 1]! - first;
+    if (page < promptPages) return table.blocks[first + page]!;
+    if (table.generated) return table.generated.blocks[table.generated.offsets[request]! + page - promptPages]!;
+    let base = this.generatedBase.get(request);
+    if (base === undefined) {
+      base = this.nextGenerated;
+      this.nextGenerated += Math.floor((promptTokens[request]! + outputTokens[request]!) / this.pageTokens) - promptPages;
+      this.generatedBase.set(request, base);
+    }
+    return base + page - promptPages;
+  }
+
+  private take(pages: number): boolean {
+    if (pages > this.available) return false;
+    this.makeRoom(pages);
+    this.radix.free -= pages;
+    return true;
+  }
+
+  private forget(sequence: SglangSequence, node: RadixNode): void {
+    this.radix.unlock(node);
+    sequence.node = null;
+    sequence.pages = sequence.cachedPages = sequence.announcedPages = sequence.materialised = 0;
+  }
+
+  /** Frees the request's own pages `from` … `to` − 1. */
+  private giveBack(sequence: SglangSequence, from: number, to: number): void {
+    this.radix.free += to - from;
+    this.withdraw(sequence.request, from, Math.min(to, sequence.announcedPages));
+  }
+
+  private announce(sequence: SglangSequence, full: number): void {
+    const { copies } = this;
+    const from = sequence.announcedPages;
+    sequence.announcedPages = Math.max(from, full);
+    if (!copies) return;
+    for (let page = from; page < full; page++) {
+      const content = this.contentOf(sequence.request, page);
+      if (content < copies.length && copies[content]!++ === 0) this.context.cacheListener!.stored(content);
+    }
+  }
+
+  private withdraw(request: number, from: number, to: number): void {
+    const { copies } = this;
+    if (!copies) return;
+    for (let page = from; page < to; page++) {
+      const content = this.contentOf(request, page);
+      if (content < copies.length && --copies[content]! === 0) this.context.cacheListener!.removed(content);
+    }
+  }
+}

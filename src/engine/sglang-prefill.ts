@@ -1,0 +1,111 @@
+import type { SglangSpec } from '../scenario/scenario.js';
+import type { PassShape } from '../timing/timing.js';
+import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
+import type { SglangPages, SglangSequence } from './sglang-pages.js';
+import type { NewTokenRatio } from './sglang-ratio.js';
+
+/**
+ * Forms the prefill batch of a pass from the head of the queue, inside budgets of room, prompt tokens and
+ * chunk tokens. The mixed pass matches the cache chunk by chunk as it allocates; the prefill-first pass
+ * looks up the whole prompt once and charges only what is computed. Source: spec engine sections 3.3, 3.4.
+ */
+export class PrefillBatch {
+  /** The requests of the batch, in order. */
+  readonly sequences: SglangSequence[] = [];
+  /** Some of their tokens are computed, not found. */
+  computes = false;
+  private readonly spec: SglangSpec;
+  private readonly mixed: boolean;
+  private readonly pageTokens: number;
+  private readonly chunkTokens: number;
+
+  constructor(
+    private readonly config: EngineConfig,
+    spec: SglangSpec,
+    private readonly pages: SglangPages,
+    private readonly shape: PassShape,
+    private readonly observer: EngineObserver,
+    private readonly statistics: EngineStatistics,
+  ) {
+    this.spec = spec;
+    this.mixed = config.semantics.sglangPass === 'mixed';
+    this.pageTokens = config.engine.blockTokens;
+    this.chunkTokens = this.mixed ? spec.chunkedPrefillSize : Math.floor(spec.chunkedPrefillSize / (config.engine.ranks ?? 1));
+  }
+
+  clear(): void {
+    this.sequences.length = 0;
+    this.computes = false;
+    const shape = this.shape;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+  }
+
+  /** Moves requests from the queue into the batch as far as slots, room and budgets go. */
+  admit(waiting: SglangSequence[], running: readonly SglangSequence[], ratio: NewTokenRatio, nowMs: number): void {
+    let reservedTokens = 0;
+    for (const sequence of running) reservedTokens += this.reserveOf(sequence) * ratio.value;
+    let roomTokens = this.pages.available * this.pageTokens - reservedTokens;
+    let inputTokens = this.spec.maxPrefillTokens;
+    let chunkTokens = this.chunkTokens;
+    const slots = this.config.engine.maxNumSeqs - running.length;
+    while (this.sequences.length < slots && waiting.length > 0 && chunkTokens > 0) {
+      const sequence = waiting[0]!;
+      const from = this.startOf(sequence);
+      const tokens = this.chunkOf(sequence.known - from, chunkTokens);
+      if (tokens === 0 && (this.mixed || from < sequence.known || sequence.node)) return;
+      const charge = this.pages.pagesFor(tokens) * this.pageTokens;
+      const reserve = from + tokens < sequence.known ? 0 : this.reserveOf(sequence);
+      if (charge + reserve >= roomTokens || charge > inputTokens || charge > chunkTokens) return;
+      const ownedTokens = sequence.pages * this.pageTokens;
+      if (!this.take(sequence, from + tokens, nowMs)) {
+        if (this.mixed) ratio.reset();
+        return;
+      }
+      waiting.shift();
+      roomTokens -= (this.mixed ? sequence.pages * this.pageTokens - ownedTokens : charge) + reserve;
+      inputTokens -= charge;
+      chunkTokens -= charge;
+    }
+  }
+
+  private reserveOf(sequence: SglangSequence): number {
+    return Math.min(sequence.remaining, this.spec.clipMaxNewTokens);
+  }
+
+  /** Tokens of a waiting request that count as there already. */
+  private startOf(sequence: SglangSequence): number {
+    if (this.mixed || sequence.node) return sequence.materialised;
+    return this.pages.cachedPages(sequence, this.matchable(sequence)) * this.pageTokens;
+  }
+
+  /** Tokens that may come from the cache: where one is to be generated, the last must be computed. */
+  private matchable(sequence: SglangSequence): number {
+    return sequence.output === 0 ? sequence.known : sequence.known - 1;
+  }
+
+  private chunkOf(tokens: number, chunkTokens: number): number {
+    const whole = Math.floor(chunkTokens / this.pageTokens) * this.pageTokens;
+    if (this.mixed) return tokens <= this.chunkTokens ? tokens : Math.min(tokens, whole);
+    return this.pages.pagesFor(tokens) * this.pageTokens <= chunkTokens ? tokens : whole;
+  }
+
+  /** Gives a request pages for its tokens up to `end`; false when there are none. */
+  private take(sequence: SglangSequence, end: number, nowMs: number): boolean {
+    const isFirst = !sequence.node;
+    let start = sequence.materialised;
+    if (isFirst) {
+      if (!this.pages.acquire(sequence, end, this.mixed ? end : Math.min(end, this.matchable(sequence)))) return false;
+      start = sequence.cachedPages * this.pageTokens;
+      this.statistics.hitBlocks += sequence.cachedPages;
+    } else if (!this.pages.extend(sequence, end)) return false;
+    // The mixed pass calls every chunk an admission that reuses the chunks before it.
+    if (isFirst || this.mixed) this.observer.admitted(sequence.request, nowMs, start);
+    this.sequences.push(sequence);
+    if (start < end) this.computes = true;
+    this.shape.prefillRequests++;
+    this.shape.prefillEndTokens += end;
+    this.shape.prefillStartTokens += start;
+    this.shape.prefillAttentionTokens2 += end * end - start * start;
+    return true;
+  }
+}

@@ -1,0 +1,120 @@
+import { statSync } from 'node:fs';
+import { InputError } from '../../core/problem.js';
+import type { Fidelity } from '../../scenario/scenario.js';
+import type { Workload } from '../workload.js';
+import { readAgenticMooncake } from './agentic-mooncake.js';
+import { readBailian } from './bailian.js';
+import { readBurstGpt } from './burstgpt.js';
+import { lineBatches } from './lines.js';
+import { readMooncake } from './mooncake.js';
+import { readRequestTrace } from './request-trace.js';
+import { readTrie } from './trie.js';
+import { readWeka } from './weka.js';
+
+export interface TraceOptions {
+  /** Tokens per hash id; null = what the file says, else 512. */
+  readonly blockTokens: number | null;
+  /** A prompt longer than its ids cover is an error; else it is cut to them, with a warning. */
+  readonly strict: boolean;
+  /** Profile: decides what the references read differently. */
+  readonly fidelity: Fidelity;
+  /** First N rows (after `skip`); null or absent = all. Not for traces whose requests wait for each other. */
+  readonly requests?: number | null;
+  readonly skip?: number;
+  /** Leading blocks that sessions of a group share (applied_compute_agentic). */
+  readonly sharedPrefix?: { readonly ratio: number; readonly groups: number } | null;
+  /** Times inside sub-agents (weka). */
+  readonly nestedTimestamps?: 'auto' | 'relative' | 'absolute';
+}
+
+interface Format {
+  readonly read: (paths: readonly string[], options: TraceOptions) => Promise<Workload>;
+  /** A first part of the trace can be used alone. */
+  readonly cuts: boolean;
+  readonly manyFiles?: boolean;
+}
+
+const one =
+  (read: (path: string, options: TraceOptions) => Promise<Workload>): Format['read'] =>
+  (paths, options) =>
+    read(paths[0]!, options);
+
+/** A new format is one file and one line here. */
+const FORMATS = {
+  mooncake: { read: one((path, options) => readMooncake(path, { ...options, blockTokens: options.blockTokens ?? 512 })), cuts: true },
+  'mooncake-delta': { read: one((path, options) => readMooncake(path, { ...options, blockTokens: options.blockTokens ?? 512, delta: true })), cuts: true },
+  agentic_mooncake: { read: one(readAgenticMooncake), cuts: false },
+  applied_compute_agentic: { read: one(readTrie), cuts: true },
+  dynamo: { read: readRequestTrace, cuts: false, manyFiles: true },
+  weka: { read: one(readWeka), cuts: false },
+  bailian: { read: one(readBailian), cuts: true },
+  burstgpt: { read: one(readBurstGpt), cuts: true },
+} as const satisfies Readonly<Record<string, Format>>;
+
+export type TraceFormat = keyof typeof FORMATS;
+
+export const TRACE_FORMATS = Object.keys(FORMATS) as readonly TraceFormat[];
+
+/**
+ * Reads a trace. `auto` looks at the first rows (see `detectFormat`). Throws `InputError` with file, line and
+ * column; `E-COMBINATION` for several files of a format that has one, or a cut of a trace that cannot be cut.
+ * Source: workload spec, section 1.
+ */
+export async function readTrace(paths: readonly string[], format: TraceFormat | 'auto', options: TraceOptions): Promise<Workload> {
+  const name = format === 'auto' ? await detectFormat(paths[0]!) : format;
+  const { read, cuts, manyFiles }: Format = FORMATS[name];
+  if (paths.length > 1 && !manyFiles) throw new InputError({ code: 'E-COMBINATION', file: paths[1]!, what: `${paths.length} files given, and a trace of format ${name} is one`, hint: 'give one file' });
+  if (!cuts && ((options.requests ?? null) !== null || (options.skip ?? 0) > 0)) {
+    throw new InputError({ code: 'E-COMBINATION', file: paths[0]!, what: `a part of a trace of format ${name} cannot run alone: requests wait for each other`, hint: 'use all of it' });
+  }
+  return read(paths, options);
+}
+
+/** Rows looked at; a file that only looks like plain Mooncake so far is read as that. */
+const ROWS = 100;
+
+/**
+ * The format of a trace by its first rows. Delta rows look like full ones: `mooncake-delta` must be named. Throws `E-TRACE`
+ * when it looks like none, `E-FILE` when it cannot be read.
+ */
+export async function detectFormat(path: string): Promise<TraceFormat> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return 'weka';
+  let rows = 0;
+  let isMooncake = false;
+  for await (const lines of lineBatches(path)) {
+    for (const text of lines) {
+      if (text.trim() === '') continue;
+      const found = formatOf(text, rows === 0);
+      if (found !== null && found !== 'mooncake') return found;
+      isMooncake ||= found === 'mooncake';
+      if (++rows >= ROWS && isMooncake) return 'mooncake';
+    }
+  }
+  if (isMooncake) return 'mooncake';
+  if (rows === 0) throw new InputError({ code: 'E-TRACE', file: path, what: 'holds no request', hint: 'a trace needs at least one row' });
+  throw new InputError({ code: 'E-TRACE', file: path, what: 'looks like no known trace format', hint: `name it: ${TRACE_FORMATS.join(', ')}` });
+}
+
+/** Members that give a row away. */
+const SIGNS: readonly (readonly [TraceFormat, readonly string[]])[] = [
+  ['agentic_mooncake', ['wait_for', 'branches', 'prefix_reset', 'tool_wait_ms', 'tool_events', 'request_kind', 'play_id']],
+  ['dynamo', ['event_type', 'event']],
+  ['applied_compute_agentic', ['num_turns']],
+  ['weka', ['hash_id_scope']],
+  ['bailian', ['chat_id']],
+  ['mooncake', ['hash_ids', 'input_length', 'input_tokens', 'output_length', 'output_tokens']],
+];
+
+function formatOf(text: string, isFirst: boolean): TraceFormat | null {
+  if (isFirst && /^\ufeff?"?timestamp"?\s*,/i.test(text)) return 'burstgpt';
+  let row: unknown;
+  try {
+    row = JSON.parse(text);
+  } catch {
+    // A JSON document over several lines, or a fault that the reader of the format reports better.
+    return isFirst && /^\s*\{\s*("(id|models|block_size|hash_id_scope)"|$)/.test(text) ? 'weka' : isFirst ? 'mooncake' : null;
+  }
+  if (typeof row !== 'object' || row === null) return null;
+  if ('schema' in row && row.schema === 'dynamo.agentic_mooncake') return 'agentic_mooncake';
+  return SIGNS.find(([, members]) => members.some((member) => member in row))?.[0] ?? null;
+}
