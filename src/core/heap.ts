@@ -25,6 +25,11 @@ export class KeyedHeap {
     return this.size === 0 ? Infinity : this.keys[0]!;
   }
 
+  /** Item of the smallest entry; the heap must not be empty. */
+  get topItem(): number {
+    return this.items[0]!;
+  }
+
   /** Removes and returns the smallest entry's item; the heap must not be empty. */
   pop(): number {
     const top = this.items[0]!;

@@ -4,8 +4,10 @@ import type { EngineConfig, EngineContext, EngineCore } from './engine.js';
 import { TrtllmCore } from './trtllm.js';
 import { VllmCore } from './vllm.js';
 
+export type EngineFactory = (config: EngineConfig, context: EngineContext) => EngineCore;
+
 /** One line per engine flavour. */
-const ENGINES: Readonly<Partial<Record<EngineName, (config: EngineConfig, context: EngineContext) => EngineCore>>> = {
+const ENGINES: Readonly<Partial<Record<EngineName, EngineFactory>>> = {
   vllm: (config, context) => new VllmCore(config, context),
   trtllm: (config, context) => new TrtllmCore(config, context),
 };

@@ -9,6 +9,8 @@ export interface HandoffHost {
   now(): number;
   /** The worker has something new to do. */
   wake(worker: Worker): void;
+  /** The worker's next pass end matters: what it does must not run past it. */
+  interrupt(worker: Worker): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
 }
@@ -53,6 +55,7 @@ export class HandoffCoordinator {
       worker.pendingReservations.push(request);
       worker.engine.setReservationPending(true);
       if (worker.group.passEndMs === Infinity) this.attempt(worker, reserved);
+      else this.host.interrupt(worker);
     }
     for (const request of reserved) this.startTransfer(request);
   }
@@ -90,6 +93,7 @@ export class HandoffCoordinator {
     const request = worker.pendingReservations[0];
     if (request === undefined) return;
     const missing = worker.engine.reserve(request);
+    worker.reservationRefused = missing < 0;
     if (missing < 0) return;
     worker.pendingReservations.shift();
     worker.engine.setReservationPending(worker.pendingReservations.length > 0);
@@ -112,8 +116,9 @@ export class HandoffCoordinator {
     this.transfers++;
     this.transferMs += this.host.now() - this.startedMs[request]!;
     const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
-    if (worker.group.passEndMs !== Infinity) worker.pendingActivations.push(request);
-    else this.activate(worker, request);
+    if (worker.group.passEndMs === Infinity) return this.activate(worker, request);
+    worker.pendingActivations.push(request);
+    this.host.interrupt(worker);
   }
 
   private activate(worker: Worker, request: number): void {

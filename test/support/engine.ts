@@ -36,7 +36,7 @@ export interface EngineSetup {
   readonly timing?: PassTiming;
 }
 
-/** Submits all requests at time 0 and runs one engine pass by pass until it is idle. */
+/** Submits each request at its arrival and runs one engine pass by pass until it is idle. */
 export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup): PassRow[] {
   const engine = { ...ENGINE, ...setup.engine };
   const workload = workloadOf(requests);
@@ -58,10 +58,17 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
       cacheListener: { stored: (block) => void seen.stored.push(block), removed: (block) => void seen.removed.push(block) },
     },
   );
-  for (let request = 0; request < requests.length; request++) core.submit(request);
+  const arrivals = requests.map((request, i) => ({ i, atMs: request.arrivalMs ?? 0 })).sort((a, b) => a.atMs - b.atMs || a.i - b.i);
   const passes: PassRow[] = [];
   let nowMs = 0;
-  for (let endMs = core.begin(nowMs, Infinity); endMs >= 0; endMs = core.begin(nowMs, Infinity)) {
+  for (;;) {
+    while (arrivals.length > 0 && arrivals[0]!.atMs <= nowMs) core.submit(arrivals.shift()!.i);
+    const endMs = core.begin(nowMs, Infinity);
+    if (endMs < 0 && arrivals.length === 0) return passes;
+    if (endMs < 0) {
+      nowMs = arrivals[0]!.atMs;
+      continue;
+    }
     const startMs = nowMs;
     core.settle(endMs);
     nowMs = core.nextChangeMs();
@@ -85,5 +92,4 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
     });
     if (passes.length > 10_000) throw new Error('no progress');
   }
-  return passes;
 }
