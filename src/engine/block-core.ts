@@ -2,7 +2,9 @@ import { chargedMs } from '../core/nanoseconds.js';
 import type { PassShape } from '../timing/timing.js';
 import { createBlockCache, type BlockCache } from './block-cache.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
+import { Lockstep } from './lockstep.js';
 import { Sequence } from './sequence.js';
+import { Span } from './span.js';
 import { Speculation } from './speculation.js';
 
 export type Outcome = 'scheduled' | 'blocked' | 'preempted';
@@ -10,14 +12,29 @@ export type Verdict = 'admit' | 'wait' | 'reject';
 
 /**
  * What vLLM's and TensorRT-LLM's schedulers share: running requests first, then the queue, strictly
- * in order, inside one token budget, over paged blocks. A plain pass-by-pass stepper; the flavours
- * fill in admission, preemption and limits. Source: spec engine section 2, compat parts 1 A and 2.
+ * in order, inside one token budget, over paged blocks. The flavours fill in admission, preemption
+ * and limits. Source: spec engine section 2, compat parts 1 A and 2.
+ *
+ * Decoding requests are one lockstep group. A *span* executes several decode passes as one while
+ * nothing but tokens can happen; a *general pass* runs one in full, on the group where it can, request
+ * by request where it must (blocks run out, an odd set of unfinished prompts). Source: spec fast-core.
  */
 export abstract class BlockCore implements EngineCore {
   readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly cache: BlockCache;
   protected readonly waiting: Sequence[] = [];
+  /** In order of admission. */
   protected readonly running: Sequence[] = [];
+  /** Those that run and are not in the group: prompts under way, requests that sat a pass out. */
+  private loose: Sequence[] = [];
+  private readonly group: Lockstep;
+  /** Members that joined after the last pass: the next end is their second token. */
+  private newcomers: Sequence[] = [];
+  private readonly span = new Span();
+  private inSpan = false;
+  /** Something may have changed for the head of the queue since it was last refused. */
+  protected mayAdmit = true;
+  private admissions = 0;
   /** Finished prompts whose cache waits for its transfer (prefill role). */
   private readonly held = new Map<number, Sequence>();
   /** Reserved, not yet activated (decode role). */
@@ -34,6 +51,7 @@ export abstract class BlockCore implements EngineCore {
   private budget = 0;
   private preemptedThisPass = false;
   private startMs = 0;
+  private lastEndMs = 0;
   private readonly shape: PassShape;
 
   constructor(
@@ -45,6 +63,7 @@ export abstract class BlockCore implements EngineCore {
     this.maxTokens = engine.maxNumBatchedTokens;
     this.maxLength = engine.contextTokens ?? Infinity;
     this.cache = createBlockCache(config, context);
+    this.group = new Lockstep(engine.blockTokens);
     this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
       prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
@@ -67,10 +86,38 @@ export abstract class BlockCore implements EngineCore {
 
   // --- commands -----------------------------------------------------------------------------------
 
-  submit(request: number): void {
+  submit(request: number, nowMs: number): void {
     const { role, semantics } = this.config;
     const wanted = this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!);
-    this.waiting.push(this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted));
+    const output = role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted;
+    this.waiting.push(this.sequence(request, output));
+    if (this.waiting.length > 1) return;
+    this.mayAdmit = true;
+    if (this.running.length < this.maxSeqs) this.cut(nowMs);
+  }
+
+  cut(nowMs: number): void {
+    if (!this.inSpan) return;
+    this.span.cutAt(nowMs);
+    this.endMs = this.span.endMs;
+  }
+
+  passEndFrom(atMs: number): number {
+    return this.inSpan ? this.span.passEndFrom(atMs) : this.endMs;
+  }
+
+  stop(nowMs: number): void {
+    if (this.inSpan) {
+      let endMs = this.span.startMs;
+      let passes = 0;
+      while (passes < this.span.passes && this.span.endOf(passes, endMs) <= nowMs) endMs = this.span.endOf(passes++, endMs);
+      if (passes > 0) this.commitSpan(passes, endMs);
+    }
+    for (const sequence of this.running) {
+      if (sequence.bucket < 0) continue;
+      this.group.update(sequence);
+      this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
+    }
   }
 
   nextChangeMs(): number {
@@ -86,6 +133,7 @@ export abstract class BlockCore implements EngineCore {
     if (!sequence) throw new Error(`invariant broken: request ${request} is not held`);
     this.held.delete(request);
     this.cache.release(sequence);
+    this.mayAdmit = true;
   }
 
   canEverReserve(request: number): boolean {
@@ -111,23 +159,22 @@ export abstract class BlockCore implements EngineCore {
     sequence.materialised = true;
     this.cache.publishFull(sequence);
     this.waiting.push(sequence);
+    this.mayAdmit = true;
   }
 
   setReservationPending(pending: boolean): void {
+    if (this.reservationPending !== pending) this.mayAdmit = true;
     this.reservationPending = pending;
   }
 
   // --- one pass -----------------------------------------------------------------------------------
 
-  begin(nowMs: number, _horizonMs: number): number {
+  begin(nowMs: number, horizonMs: number): number {
     if (this.endMs !== Infinity || (this.running.length === 0 && this.waiting.length === 0)) return -1;
     this.effects.count = 0;
-    this.budget = this.maxTokens;
-    this.preemptedThisPass = false;
-    const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
-    for (const sequence of this.running) sequence.passTokens = sequence.passPromptTokens = 0;
-    this.scheduleRunning();
+    this.startMs = nowMs;
+    if (this.beginSpan(nowMs, horizonMs)) return this.span.endMs;
+    this.beginGeneralPass();
     this.admitWaiting(nowMs);
     if (this.running.length === 0 && this.effects.count === 0) return -1;
     return this.timePass(nowMs);
@@ -135,19 +182,210 @@ export abstract class BlockCore implements EngineCore {
 
   settle(endMs: number): void {
     this.endMs = endMs;
-    this.statistics.passes++;
+    if (this.inSpan) {
+      // Ranks that wait for each other run single passes: the barrier may end theirs later.
+      if (endMs !== this.span.endMs) this.span.planConstant(this.startMs, endMs - this.startMs, 1, Infinity);
+      return;
+    }
+    this.countPass(1, endMs);
     if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
-    this.statistics.busyMs += endMs - this.startMs;
     this.emitTokens();
     this.statistics.evictedBlocks = this.cache.pool.evicted;
   }
 
   advance(): PassEffects {
+    if (this.inSpan) this.commitSpan(this.span.passes, this.span.endMs);
     this.endMs = Infinity;
     return this.effects;
   }
 
-  /** Phase 1. A preemption ahead of the current request shifts the list, so one request sits the pass out: as the reference does. */
+  private countPass(passes: number, endMs: number): void {
+    this.statistics.passes += passes;
+    this.statistics.busyMs += endMs - this.startMs;
+    this.lastEndMs = endMs;
+  }
+
+  // --- spans --------------------------------------------------------------------------------------
+
+  /**
+   * Plans passes in which members get a token each and nothing else happens: until the next block is
+   * needed, a member finishes, or the horizon. False when this pass is not of that kind.
+   */
+  private beginSpan(nowMs: number, horizonMs: number): boolean {
+    const { group, cache } = this;
+    if (this.loose.length > 0 || group.count === 0 || group.count > this.maxTokens) return false;
+    if (this.mayAdmit && this.waiting.length > 0 && this.running.length < this.maxSeqs) return false;
+    const crossing = group.crossing(0);
+    if (crossing.length > cache.pool.free + cache.pool.inactive) return false;
+    const evicted = cache.pool.evicted;
+    this.growMembers(crossing);
+    this.notePeak();
+    // Evictions reach a router at the end of the pass that made them: then this pass stands alone.
+    const isAlone = this.context.cacheListener !== null && cache.pool.evicted > evicted;
+    const most = isAlone ? 1 : Math.min(group.nextCrossing(1), group.nextFinish());
+    this.planSpan(nowMs, most, horizonMs);
+    this.inSpan = true;
+    return true;
+  }
+
+  private planSpan(nowMs: number, most: number, horizonMs: number): void {
+    const { group, shape, span } = this;
+    const { timing, decodeSpeedup, role } = this.config;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.decodeRequests = group.count;
+    shape.decodeContextTokens = group.knownTokens;
+    shape.occupiedBlocks = this.cache.pool.active;
+    if (role === 'prefill') return span.planConstant(nowMs, 0, most, horizonMs);
+    if (timing.decodeIgnoresContext) return span.planConstant(nowMs, chargedMs(timing.decodeMs(shape), decodeSpeedup), most, horizonMs);
+    span.planVarying(nowMs);
+    do {
+      span.append(chargedMs(timing.decodeMs(shape), decodeSpeedup));
+      shape.decodeContextTokens += group.count;
+    } while (span.passes < most && span.endMs < horizonMs);
+  }
+
+  /** Carries out the first `passes` passes of the span, which end at `endMs`. */
+  private commitSpan(passes: number, endMs: number): void {
+    this.inSpan = false;
+    if (this.config.role !== 'prefill') this.recordSpan(passes);
+    this.countExtrapolated(passes);
+    this.countPass(passes, endMs);
+    this.tickMembers(passes);
+    this.publishFilled(0);
+    this.finishMembers();
+    this.statistics.evictedBlocks = this.cache.pool.evicted;
+  }
+
+  private tickMembers(passes: number): void {
+    this.group.tick += passes;
+    this.group.knownTokens += passes * this.group.count;
+  }
+
+  private recordSpan(passes: number): void {
+    const { group, span } = this;
+    const { observer } = this.context;
+    this.welcome(span.endOf(0, span.startMs));
+    const pooled = group.count - group.tracked.length;
+    if (!Number.isNaN(span.constantMs)) {
+      if (pooled > 0) observer.gaps(span.constantMs, pooled * passes);
+    } else if (pooled > 0) {
+      for (let pass = 0; pass < passes; pass++) observer.gaps(span.durationOf(pass), pooled);
+    }
+    for (const { request } of group.tracked) {
+      let startMs = span.startMs;
+      for (let pass = 0; pass < passes; pass++) {
+        const endMs = span.endOf(pass, startMs);
+        observer.token(request, endMs, startMs, span.durationOf(pass));
+        startMs = endMs;
+      }
+    }
+  }
+
+  private countExtrapolated(passes: number): void {
+    const { timing } = this.config;
+    if (!timing.extrapolates) return;
+    this.shape.decodeContextTokens = this.group.knownTokens;
+    for (let pass = 0; pass < passes; pass++) {
+      if (timing.extrapolates(this.shape)) this.statistics.extrapolatedPasses++;
+      this.shape.decodeContextTokens += this.group.count;
+    }
+  }
+
+  /** The newcomers' second token. */
+  private welcome(atMs: number): void {
+    for (const sequence of this.newcomers) if (sequence.bucket >= 0) this.context.observer.secondToken(sequence.request, atMs);
+    this.newcomers.length = 0;
+  }
+
+  /** A block more for each of these members. */
+  private growMembers(crossing: readonly Sequence[]): void {
+    for (const sequence of crossing) {
+      this.group.update(sequence);
+      if (!this.cache.allocate(sequence, sequence.computed + 1)) throw new Error('invariant broken: a block was promised and is not there');
+    }
+  }
+
+  /** Members whose last block is full after the pass that ends `ahead` passes from now. */
+  private publishFilled(ahead: number): void {
+    if (!this.config.engine.prefixCaching) return;
+    for (const sequence of this.group.crossing(ahead)) {
+      this.group.update(sequence);
+      sequence.computed += ahead;
+      this.cache.publishFull(sequence);
+    }
+  }
+
+  /** Members that have all their tokens go, in running order. */
+  private finishMembers(): void {
+    for (let sequence = this.group.popFinished(); sequence; sequence = this.group.popFinished()) {
+      if (this.config.role !== 'prefill') this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
+      this.leave(sequence);
+    }
+  }
+
+  /** Place in `running`, which is ordered by admission. */
+  private positionOf(sequence: Sequence): number {
+    let low = 0;
+    let high = this.running.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.running[middle]!.admission < sequence.admission) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  // --- general passes -----------------------------------------------------------------------------
+
+  /** Phase 1: requests that run, the group as one where nothing stands against it. */
+  private beginGeneralPass(): void {
+    this.budget = this.maxTokens;
+    this.preemptedThisPass = false;
+    const shape = this.shape;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    if (!this.scheduleTogether()) {
+      this.dissolve();
+      this.scheduleRunning();
+    }
+  }
+
+  /** The group takes its blocks, then the one unfinished prompt at the end of the list its chunk. */
+  private scheduleTogether(): boolean {
+    const { group, cache, loose } = this;
+    const prompt = loose[0];
+    if (loose.length > 1 || group.count > this.maxTokens || (prompt && prompt !== this.running[this.running.length - 1])) return false;
+    if (prompt && !this.config.engine.chunkedPrefill) return false;
+    const crossing = group.crossing(0);
+    const left = this.maxTokens - group.count;
+    const chunk = prompt ? Math.min(prompt.known - prompt.computed, left) : 0;
+    const chunkBlocks = prompt ? Math.max(0, cache.blocksFor(prompt.computed + chunk) - prompt.blocks.length) : 0;
+    if (crossing.length + chunkBlocks > cache.pool.free + cache.pool.inactive) return false;
+    this.growMembers(crossing);
+    this.publishFilled(1);
+    this.budget = left;
+    if (prompt) {
+      prompt.passTokens = prompt.passPromptTokens = 0;
+      if (left > 0) this.schedule(prompt);
+    }
+    return true;
+  }
+
+  /** Everybody for himself: members get their own state back. */
+  private dissolve(): void {
+    for (const sequence of this.running) {
+      if (sequence.bucket >= 0) this.expel(sequence);
+      sequence.passTokens = sequence.passPromptTokens = 0;
+    }
+    this.loose = [...this.running];
+    this.newcomers.length = 0;
+  }
+
+  private expel(sequence: Sequence): void {
+    this.group.leave(sequence);
+    if (this.config.role !== 'prefill') this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
+  }
+
+  /** One by one. A preemption ahead of the current request shifts the list, so one request sits the pass out: as the reference does. */
   private scheduleRunning(): void {
     let position = 0;
     while (position < this.running.length && this.budget > 0) {
@@ -157,27 +395,39 @@ export abstract class BlockCore implements EngineCore {
     }
   }
 
-  /** Phase 2: the head of the queue, and nobody past it. */
+  /** Phase 2: the head of the queue, and nobody past it. A refused head stays refused until something is released. */
   private admitWaiting(nowMs: number): void {
-    while (!this.preemptedThisPass && this.running.length < this.maxSeqs) {
+    while (this.mayAdmit && !this.preemptedThisPass && this.running.length < this.maxSeqs) {
       const position = this.reservationPending ? this.waiting.findIndex((waiting) => waiting.materialised) : 0;
       const sequence = this.waiting[position];
-      if (!sequence) return;
+      if (!sequence) {
+        this.mayAdmit = false;
+        return;
+      }
       this.cache.clearHits();
       const verdict = sequence.materialised ? 'admit' : this.admission(sequence);
-      if (verdict === 'wait') return;
+      if (verdict === 'wait') {
+        this.mayAdmit = false;
+        return;
+      }
       if (verdict === 'admit') {
         if (this.schedule(sequence) !== 'scheduled') return;
-        this.running.push(sequence);
-        const hits = this.cache.hits.length;
-        this.statistics.hitBlocks += hits;
-        this.context.observer.admitted(sequence.request, nowMs, hits * this.config.engine.blockTokens);
-        sequence.materialised = false;
+        this.start(sequence, nowMs);
       } else {
         this.signal(sequence.request, SIGNAL.rejected);
       }
       this.waiting.splice(position, 1);
     }
+  }
+
+  private start(sequence: Sequence, nowMs: number): void {
+    const hits = this.cache.hits.length;
+    sequence.admission = ++this.admissions;
+    sequence.materialised = false;
+    this.running.push(sequence);
+    this.loose.push(sequence);
+    this.statistics.hitBlocks += hits;
+    this.context.observer.admitted(sequence.request, nowMs, hits * this.config.engine.blockTokens);
   }
 
   /** Gives a request its share of the budget and the blocks for it. */
@@ -221,11 +471,14 @@ export abstract class BlockCore implements EngineCore {
 
   /** Takes a running request's blocks; `uncharge`: its prompt work of this pass is not paid for. */
   private preempt(victim: Sequence, uncharge: boolean): void {
+    if (victim.bucket >= 0) throw new Error('invariant broken: a member of the group was preempted');
     this.budget += victim.passTokens;
     if (uncharge && victim.passPromptTokens > 0 && this.config.role !== 'decode') this.countPrefill(victim, -1);
     victim.passTokens = victim.passPromptTokens = 0;
     this.running.splice(this.running.indexOf(victim), 1);
+    this.loose.splice(this.loose.indexOf(victim), 1);
     this.cache.release(victim);
+    this.mayAdmit = true;
     victim.computed = 0;
     victim.fresh = false;
     this.waiting.unshift(victim);
@@ -245,13 +498,12 @@ export abstract class BlockCore implements EngineCore {
     const shape = this.shape;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && role !== 'prefill' ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    this.startMs = nowMs;
     return nowMs + prefillMs + decodeMs;
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */
   private dismissWithoutToken(): void {
-    this.keepRunning((sequence) => {
+    this.loose = this.loose.filter((sequence) => {
       if (sequence.computed < sequence.known || sequence.generated < sequence.output) return true;
       this.leave(sequence);
       return false;
@@ -282,10 +534,10 @@ export abstract class BlockCore implements EngineCore {
   }
 
   private countDecodes(): void {
-    let requests = 0;
-    let contextTokens = 0;
+    let requests = this.group.count;
+    let contextTokens = this.group.knownTokens;
     const firstTokenCounts = this.config.semantics.firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
-    for (const sequence of this.running) {
+    for (const sequence of this.loose) {
       const known = sequence.known;
       if (sequence.computed < known) continue;
       if (!firstTokenCounts && sequence.passPromptTokens > 0 && sequence.generated === 0) continue;
@@ -296,20 +548,43 @@ export abstract class BlockCore implements EngineCore {
     this.shape.decodeContextTokens = contextTokens;
   }
 
+  /** Tokens of a general pass: members first, then the others, all in running order; those go on as members. */
   private emitTokens(): void {
-    this.keepRunning((sequence) => {
-      if (sequence.computed < sequence.known) return true;
-      const isFirst = sequence.generated === 0;
-      const burst = this.speculation ? this.speculation.draw(sequence.output - sequence.generated) : 1;
-      for (let token = 0; token < burst && sequence.known < this.maxLength; token++) this.emitToken(sequence);
-      if (sequence.generated >= sequence.output || sequence.known >= this.maxLength) {
-        this.leave(sequence);
-        return false;
-      }
-      if (this.speculation) this.computeDrafts(sequence);
-      if (isFirst) this.signal(sequence.request, SIGNAL.firstToken);
+    const { group } = this;
+    if (group.count > 0) {
+      if (this.config.role !== 'prefill') this.recordMembers();
+      this.tickMembers(1);
+      this.finishMembers();
+    }
+    this.loose = this.loose.filter((sequence) => sequence.computed < sequence.known || this.emit(sequence));
+  }
+
+  private recordMembers(): void {
+    const { group, endMs, startMs } = this;
+    const { observer } = this.context;
+    this.welcome(endMs);
+    if (group.count > group.tracked.length) observer.gaps(endMs - startMs, group.count - group.tracked.length);
+    for (const { request } of group.tracked) observer.token(request, endMs, startMs, endMs - startMs);
+  }
+
+  /** A request's own tokens; true when it stays outside the group. */
+  private emit(sequence: Sequence): boolean {
+    const isFirst = sequence.generated === 0;
+    const burst = this.speculation ? this.speculation.draw(sequence.output - sequence.generated) : 1;
+    for (let token = 0; token < burst && sequence.known < this.maxLength; token++) this.emitToken(sequence);
+    const remaining = Math.min(sequence.output - sequence.generated, this.maxLength - sequence.known);
+    if (remaining <= 0) {
+      this.leave(sequence);
+      return false;
+    }
+    if (isFirst) this.signal(sequence.request, SIGNAL.firstToken);
+    if (this.speculation) {
+      this.computeDrafts(sequence);
       return true;
-    });
+    }
+    this.group.join(sequence, remaining);
+    if (isFirst && !sequence.tracked && this.config.role !== 'prefill') this.newcomers.push(sequence);
+    return false;
   }
 
   private emitToken(sequence: Sequence): void {
@@ -326,18 +601,9 @@ export abstract class BlockCore implements EngineCore {
     this.cache.publishFull(sequence);
   }
 
-  /** Keeps those for which `stays` is true, in order. */
-  private keepRunning(stays: (sequence: Sequence) => boolean): void {
-    const running = this.running;
-    let kept = 0;
-    for (let position = 0; position < running.length; position++) {
-      const sequence = running[position]!;
-      if (stays(sequence)) running[kept++] = sequence;
-    }
-    running.length = kept;
-  }
-
   private leave(sequence: Sequence): void {
+    this.running.splice(this.positionOf(sequence), 1);
+    this.mayAdmit = true;
     if (this.config.role === 'prefill') this.held.set(sequence.request, sequence);
     else this.cache.release(sequence);
     this.signal(sequence.request, SIGNAL.finished);
@@ -351,7 +617,11 @@ export abstract class BlockCore implements EngineCore {
   private sequence(request: number, output: number): Sequence {
     const { table, promptTokens } = this.context;
     const first = table.offsets[request]!;
-    return new Sequence(request, promptTokens[request]!, output, first, table.offsets[request + 1]! - first);
+    const prompt = promptTokens[request]!;
+    const sequence = new Sequence(request, prompt, output, first, table.offsets[request + 1]! - first);
+    const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.config.engine.chunkedPrefill && prompt > this.maxTokens);
+    sequence.tracked = this.config.mayBeCut || mayStarve;
+    return sequence;
   }
 
   private notePeak(): void {

@@ -24,6 +24,12 @@ export interface EngineObserver {
   preempted(request: number): void;
   /** A token at the end of a pass that started at `startMs` and took `durationMs`. */
   token(request: number, atMs: number, startMs: number, durationMs: number): void;
+  /** `requests` requests that are sure to complete had a gap of this length, without a `token` call each… */
+  gaps(durationMs: number, requests: number): void;
+  /** …of one of them this was the second token… */
+  secondToken(request: number, atMs: number): void;
+  /** …and when it leaves that regime it has `tokens` tokens, the last at `lastMs`. */
+  caughtUp(request: number, tokens: number, lastMs: number): void;
 }
 
 export interface EngineConfig {
@@ -34,6 +40,8 @@ export interface EngineConfig {
   readonly kvBlocks: number;
   readonly semantics: Semantics;
   readonly timing: PassTiming;
+  /** The run may be cut short, so every request's token gaps are kept apart until it completes. */
+  readonly mayBeCut: boolean;
   /** Divisors of prefill and of decode time; 0 = unscaled. */
   readonly prefillSpeedup: number;
   readonly decodeSpeedup: number;
@@ -72,8 +80,14 @@ export interface EngineStatistics {
  */
 export interface EngineCore {
   readonly statistics: EngineStatistics;
-  /** Commands. */
-  submit(request: number): void;
+  /** Commands. A new request may shorten the work in flight to the end of its present pass. */
+  submit(request: number, nowMs: number): void;
+  /** Shortens the work in flight to the end of the pass that runs at `nowMs`. */
+  cut(nowMs: number): void;
+  /** End of the first pass in flight that ends at or after `atMs`; Infinity when idle. */
+  passEndFrom(atMs: number): number;
+  /** Stops for good: completes the passes that have ended by `nowMs`. */
+  stop(nowMs: number): void;
   /** Time of the next change that anything outside can notice; Infinity when idle. */
   nextChangeMs(): number;
   /** Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */

@@ -6,9 +6,11 @@ import { SglangCore } from './sglang.js';
 import { TrtllmCore } from './trtllm.js';
 import { VllmCore } from './vllm.js';
 
+export type EngineFactory = (config: EngineConfig, context: EngineContext) => EngineCore;
+
 /** One engine flavour: its core, and what the rest of a simulation must know of it. */
 interface Flavour {
-  readonly create: (config: EngineConfig, context: EngineContext) => EngineCore;
+  readonly create: EngineFactory;
   /** A handoff reserves its destination before the prompt is computed. */
   readonly reservesFirst?: boolean;
   /** What the polynomial's decode term counts, where no profile changes it (compat B1). */

@@ -17,6 +17,16 @@ export class Sequence {
   passStartTokens = 0;
   /** Leading blocks whose content others can find. */
   publishedBlocks = 0;
+  /** Number of its latest admission: running requests are in this order. */
+  admission = 0;
+  /** Its token gaps are kept apart because it may not complete. */
+  tracked = false;
+  /** Lockstep: bucket of the wheel (-1 = not a member) and place in it, tick and tokens at joining, tick at which it is done. */
+  bucket = -1;
+  bucketPlace = 0;
+  joinTick = 0;
+  joinGenerated = 0;
+  finishTick = 0;
   /** First content id of its generated blocks; -1 = none reserved yet. */
   privateBase = -1;
 

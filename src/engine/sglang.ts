@@ -75,6 +75,14 @@ export class SglangCore implements EngineCore {
     this.waiting.push(this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? 1 : Infinity));
   }
 
+  cut(_nowMs: number): void {}
+
+  passEndFrom(_atMs: number): number {
+    return this.nextChangeMs();
+  }
+
+  stop(_nowMs: number): void {}
+
   nextChangeMs(): number {
     return this.endMs;
   }

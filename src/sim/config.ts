@@ -1,3 +1,4 @@
+import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
 import type { ForcedChoice } from '../router/router.js';
 import type { EngineSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
@@ -35,6 +36,8 @@ export interface SimulationConfig {
   readonly impossibleHandoff: 'rejected' | 'failed';
   /** Most workers a pool may grow to; default its replicas. */
   readonly maxWorkers?: number;
+  /** Makes the engines; default the project's own. Tests put an oracle here. */
+  readonly createEngine?: EngineFactory;
   /** Recorded choices to follow, by role (key-value router only). */
   readonly forced?: Partial<Record<PoolConfig['role'], ForcedChoice>>;
 }

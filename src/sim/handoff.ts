@@ -12,6 +12,8 @@ export interface HandoffHost {
   wake(worker: Worker): void;
   /** Starts the worker's next pass if it is about to: nothing that happens later in this instant gets into it. */
   startQueued(worker: Worker): void;
+  /** The worker's next pass end matters: what it does must not run past it. */
+  interrupt(worker: Worker): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
 }
@@ -95,7 +97,7 @@ export class HandoffCoordinator {
     const worker = this.prefill.workers[this.prefill.router.route(request)]!;
     columns.prefillWorker[request] = worker.index;
     columns.prefillRouteOverlapTokens[request] = this.prefill.router.lastOverlapTokens;
-    worker.engine.submit(request);
+    worker.engine.submit(request, this.host.now());
     this.host.wake(worker);
   }
 
@@ -115,6 +117,7 @@ export class HandoffCoordinator {
     worker.pendingReservations.push(request);
     worker.engine.setReservationPending(true);
     if (worker.group.passEndMs === Infinity) this.attempt(worker, reserved);
+    else this.host.interrupt(worker);
   }
 
   /** Tries the head of a worker's queue once: its prompt is computed now, or is here and joins `reserved`. */
@@ -122,6 +125,7 @@ export class HandoffCoordinator {
     const request = worker.pendingReservations[0];
     if (request === undefined) return;
     const missing = worker.engine.reserve(request);
+    worker.reservationRefused = missing < 0;
     if (missing < 0) return;
     worker.pendingReservations.shift();
     worker.engine.setReservationPending(worker.pendingReservations.length > 0);
@@ -145,8 +149,9 @@ export class HandoffCoordinator {
     this.transfers++;
     this.transferMs += this.host.now() - this.startedMs[request]!;
     const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
-    if (worker.group.passEndMs !== Infinity) worker.pendingActivations.push(request);
-    else this.activate(worker, request);
+    if (worker.group.passEndMs === Infinity) return this.activate(worker, request);
+    worker.pendingActivations.push(request);
+    this.host.interrupt(worker);
   }
 
   private activate(worker: Worker, request: number): void {

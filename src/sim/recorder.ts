@@ -23,6 +23,14 @@ export class Recorder {
         this.columns.preemptions[request]!++;
       },
       token: (request, atMs, startMs, durationMs) => this.token(request, atMs, startMs, durationMs),
+      gaps: (durationMs, requests) => this.addGaps(durationMs, requests),
+      secondToken: (request, atMs) => {
+        this.columns.secondTokenMs[request] = atMs;
+      },
+      caughtUp: (request, tokens, lastMs) => {
+        this.columns.outputTokens[request] = tokens;
+        this.columns.lastTokenMs[request] = lastMs;
+      },
     };
   }
 
@@ -33,10 +41,12 @@ export class Recorder {
     const runs = this.gapRuns[request];
     this.gapRuns[request] = undefined;
     if (!runs || status !== STATUS.completed) return;
-    for (let i = 0; i < runs.length; i += 2) {
-      this.gaps.add(runs[i]!, runs[i + 1]!);
-      if (runs[i]! > 0) this.gapRates.add(1000 / runs[i]!, runs[i + 1]!);
-    }
+    for (let i = 0; i < runs.length; i += 2) this.addGaps(runs[i]!, runs[i + 1]!);
+  }
+
+  private addGaps(durationMs: number, weight: number): void {
+    this.gaps.add(durationMs, weight);
+    if (durationMs > 0) this.gapRates.add(1000 / durationMs, weight);
   }
 
   private admitted(role: 'agg' | 'prefill' | 'decode', request: number, atMs: number, reusedTokens: number): void {

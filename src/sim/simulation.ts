@@ -80,6 +80,7 @@ export class Simulation {
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
         this.nowMs = this.config.maxTimeMs;
+        for (const pool of this.pools) for (const { engine } of pool.workers) engine.stop(this.nowMs);
         return true;
       }
       this.nowMs = next;
@@ -133,8 +134,15 @@ export class Simulation {
       {
         columns: this.columns,
         now: () => this.nowMs,
-        wake: (worker) => this.wake(worker.group),
+        wake: (worker) => {
+          this.noteEnd(worker);
+          this.wake(worker.group);
+        },
         startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.startGroup(group, [])),
+        interrupt: (worker) => {
+          worker.engine.cut(this.nowMs);
+          this.noteEnd(worker);
+        },
         impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
       },
       prefill!,
@@ -143,10 +151,16 @@ export class Simulation {
     );
   }
 
-  /** In a closed loop some references notice a waiting turn only when something else happens. */
+  /** In a closed loop some references notice a waiting turn only at the next pass end. */
   private nextArrivalMs(): number {
     const ready = this.driver.nextReadyMs();
-    return this.closedWithWaiting && ready > this.nowMs && this.driver.requestsInFlight > 0 ? Infinity : ready;
+    if (!this.closedWithWaiting || ready <= this.nowMs || ready === Infinity || this.driver.requestsInFlight === 0) return ready;
+    let next = Infinity;
+    for (const group of this.byId) {
+      if (group.passEndMs === Infinity) continue;
+      next = Math.min(next, group.ranks.length === 1 ? group.ranks[0]!.engine.passEndFrom(ready) : group.passEndMs);
+    }
+    return next;
   }
 
   private processInstant(): void {
@@ -154,7 +168,10 @@ export class Simulation {
     while (changed) {
       changed = false;
       while (this.passEnds.topKey <= this.nowMs) {
-        this.endPass(this.byId[this.passEnds.pop()]!);
+        const endMs = this.passEnds.topKey;
+        const group = this.byId[this.passEnds.pop()]!;
+        if (group.passEndMs !== endMs) continue;
+        this.endPass(group);
         changed = true;
       }
       while (this.readyTimes.topKey <= this.nowMs) {
@@ -177,7 +194,8 @@ export class Simulation {
     const worker = this.entry.workers[router.route(request)]!;
     this.columns.decodeWorker[request] = worker.index;
     this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
-    worker.engine.submit(request);
+    worker.engine.submit(request, this.nowMs);
+    this.noteEnd(worker);
     this.wake(worker.group);
   }
 
@@ -213,8 +231,7 @@ export class Simulation {
     while (this.beginPass(group)) {
       started = true;
       if (group.pool.config.role !== 'prefill' || group.passEndMs > this.nowMs) {
-        const tie = this.config.semantics.tiesByWorker ? this.rank(group) : this.startSequence++;
-        this.passEnds.push(group.passEndMs, tie, this.idOf.get(group)!);
+        this.scheduleEnd(group);
         break;
       }
       group.passEndMs = Infinity;
@@ -223,12 +240,24 @@ export class Simulation {
     return started;
   }
 
+  private scheduleEnd(group: WorkerGroup): void {
+    const tie = this.config.semantics.tiesByWorker ? this.rank(group) : this.startSequence++;
+    this.passEnds.push(group.passEndMs, tie, this.idOf.get(group)!);
+  }
+
+  /** A worker's work in flight may have been shortened. */
+  private noteEnd({ group, engine }: Worker): void {
+    if (group.ranks.length > 1 || engine.nextChangeMs() >= group.passEndMs) return;
+    group.passEndMs = engine.nextChangeMs();
+    this.scheduleEnd(group);
+  }
+
   /** Every rank that can run starts now and ends with the slowest. */
   private beginPass(group: WorkerGroup): boolean {
     let endMs = -1;
     const { ranks } = group;
     if (ranks.length === 1) {
-      endMs = ranks[0]!.engine.begin(this.nowMs, Infinity);
+      endMs = ranks[0]!.engine.begin(this.nowMs, this.horizonMs(ranks[0]!));
       if (endMs >= 0) ranks[0]!.engine.settle(endMs);
     } else {
       const running = ranks.filter(({ engine }) => {
@@ -240,6 +269,12 @@ export class Simulation {
     }
     if (endMs >= 0) group.passEndMs = endMs;
     return endMs >= 0;
+  }
+
+  /** Nothing outside touches a worker before this time, as far as is known. Handoffs are tried one per pass end. */
+  private horizonMs({ pendingReservations, reservationRefused }: Worker): number {
+    if (pendingReservations.length > 0 && !reservationRefused) return this.nowMs;
+    return Math.min(this.driver.nextReadyMs(), this.config.maxTimeMs ?? Infinity);
   }
 
   private rank(group: WorkerGroup): number {

@@ -19,6 +19,8 @@ export interface Worker {
   readonly cacheEvents: CacheEvents;
   /** Decode role: handoffs waiting for room, and arrivals that wait for the pass to end. */
   readonly pendingReservations: number[];
+  /** The first of them found no room: nothing changes before something is released. */
+  reservationRefused: boolean;
   readonly pendingActivations: number[];
 }
 
@@ -124,8 +126,8 @@ export class WorkerPool {
     const { semantics } = this.simulation;
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
-    const core = createEngine(
-      { role, workerIndex: index, engine, kvBlocks, semantics, timing, prefillSpeedup, decodeSpeedup },
+    const core = (this.simulation.createEngine ?? createEngine)(
+      { role, workerIndex: index, engine, kvBlocks, semantics, timing, mayBeCut: this.simulation.maxTimeMs !== null, prefillSpeedup, decodeSpeedup },
       {
         promptTokens: this.workload.promptTokens,
         outputTokens: this.workload.outputTokens,
@@ -135,7 +137,7 @@ export class WorkerPool {
         cacheListener: listener === DEAF ? null : cacheEvents,
       },
     );
-    return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], pendingActivations: [] };
+    return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [] };
   }
 
   /** From now on the router may choose it. */

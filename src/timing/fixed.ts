@@ -3,6 +3,7 @@ import type { PassTiming, TimingDescription } from './timing.js';
 /** Constant times, ms: one per pass with prompt work, one per pass with decode work. */
 export function fixedTiming(prefillMs: number, decodeMs: number): PassTiming {
   return {
+    decodeIgnoresContext: true,
     prefillMs: (shape) => (shape.prefillEndTokens > shape.prefillStartTokens ? prefillMs : 0),
     decodeMs: () => decodeMs,
   };

@@ -12,6 +12,7 @@ import type { PassShape, PassTiming, TimingDescription } from './timing.js';
 export function polynomialTiming(decodeBy: 'blocks' | 'tokens'): PassTiming {
   const decodeAt = (u: number): number => Math.max(1, -25.74 * (u * u) + 54.01 * u + 5.74);
   return {
+    decodeIgnoresContext: decodeBy === 'blocks',
     prefillMs: (shape) => {
       const x = newTokens(shape);
       return x === 0 ? 0 : 4.209989e-7 * (x * x) + 1.518344e-2 * x + 16.50142;

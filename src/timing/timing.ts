@@ -30,6 +30,8 @@ export interface PassShape {
 export interface PassTiming {
   prefillMs(shape: PassShape): number;
   decodeMs(shape: PassShape): number;
+  /** True when `decodeMs` of a pass without prompt work depends on the requests and the occupied blocks only, so that equal passes follow each other. */
+  readonly decodeIgnoresContext?: boolean;
   /** True when a pass lies outside what the source was calibrated on; absent = it has no such bounds. */
   extrapolates?(shape: PassShape): boolean;
 }

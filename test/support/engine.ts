@@ -44,7 +44,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
   const timing = spyTiming(setup.timing ?? FIXED);
   const seen = { tokens: [] as number[], admitted: [] as [number, number][], preempted: [] as number[], stored: [] as number[], removed: [] as number[] };
   const core = createEngine(
-    { role: setup.role ?? 'agg', workerIndex: 0, engine, kvBlocks: setup.kvBlocks, semantics: setup.semantics ?? semanticsOf('dynosim'), timing, prefillSpeedup: 1, decodeSpeedup: 1 },
+    { role: setup.role ?? 'agg', workerIndex: 0, engine, kvBlocks: setup.kvBlocks, semantics: setup.semantics ?? semanticsOf('dynosim'), timing, mayBeCut: true, prefillSpeedup: 1, decodeSpeedup: 1 },
     {
       promptTokens: workload.promptTokens,
       outputTokens: workload.outputTokens,
@@ -54,6 +54,9 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
         admitted: (request, _atMs, reused) => void seen.admitted.push([request, reused]),
         preempted: (request) => void seen.preempted.push(request),
         token: (request) => void seen.tokens.push(request),
+        gaps: () => undefined,
+        secondToken: () => undefined,
+        caughtUp: () => undefined,
       },
       cacheListener: { stored: (block) => void seen.stored.push(block), removed: (block) => void seen.removed.push(block) },
     },
@@ -62,8 +65,8 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
   const passes: PassRow[] = [];
   let nowMs = 0;
   for (;;) {
-    while (arrivals.length > 0 && arrivals[0]!.atMs <= nowMs) core.submit(arrivals.shift()!.i);
-    const endMs = core.begin(nowMs, Infinity);
+    while (arrivals.length > 0 && arrivals[0]!.atMs <= nowMs) core.submit(arrivals.shift()!.i, nowMs);
+    const endMs = core.begin(nowMs, nowMs);
     if (endMs < 0 && arrivals.length === 0) return passes;
     if (endMs < 0) {
       nowMs = arrivals[0]!.atMs;

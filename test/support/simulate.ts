@@ -89,6 +89,7 @@ export interface Setup {
   readonly maxTimeMs?: number;
   readonly maxWorkers?: number;
   readonly forced?: SimulationConfig['forced'];
+  readonly createEngine?: SimulationConfig['createEngine'];
 }
 
 /** A full configuration: one worker, fixed 10 and 5 ms, round robin, open loop, `dynosim`, unless said. */
@@ -117,6 +118,7 @@ export function configOf(setup: Setup): SimulationConfig {
     impossibleHandoff: fidelity === 'aisimulate' ? 'failed' : 'rejected',
     ...(setup.maxWorkers === undefined ? {} : { maxWorkers: setup.maxWorkers }),
     ...(setup.forced ? { forced: setup.forced } : {}),
+    ...(setup.createEngine ? { createEngine: setup.createEngine } : {}),
   };
 }
 

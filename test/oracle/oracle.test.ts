@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { STATUS, type Observations, type PoolObservations } from '../../src/metrics/observations.js';
+import type { EngineSpec } from '../../src/scenario/scenario.js';
+import { polynomialTiming } from '../../src/timing/polynomial.js';
+import { world, type World } from '../invariants/worlds.js';
+import { finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
+import { TrtllmStepper } from './trtllm.js';
+import { VllmStepper } from './vllm.js';
+
+/** Random worlds per engine; `SOAK=1` runs fifty times as many. */
+const RUNS = process.env['SOAK'] ? 100_000 : 2000;
+
+const oracle: Setup['createEngine'] = (config, context) => (config.engine.name === 'trtllm' ? new TrtllmStepper(config, context) : new VllmStepper(config, context));
+
+/** Times agree within this, ms; figures within this, relative. */
+const NEAR = 1e-9;
+
+const extra = fc.record({
+  ranks: fc.constantFrom(1, 1, 1, 2, 3),
+  blockManager: fc.constantFrom('native' as const, 'native' as const, 'kvbm' as const),
+  speculative: fc.constantFrom(undefined, undefined, undefined, { tokens: 2, accept: [0.7, 0.4], seed: 3 }),
+  byTokens: fc.boolean(),
+});
+
+describe.each(['vllm', 'trtllm'] as const)('%s against the plain stepper', (name) => {
+  it('gives the same times, tokens, admissions, preemptions and cache contents', { timeout: 600_000 }, () => {
+    fc.assert(
+      fc.property(world, extra, (drawn, { ranks, blockManager, speculative, byTokens }) => {
+        const disaggregated = typeof drawn.setup.workers !== 'number';
+        const engine: Partial<EngineSpec> = { ...drawn.setup.engine, name, blockManager, ...(disaggregated ? {} : { ranks }), ...(speculative && !disaggregated ? { speculative } : {}) };
+        const timing = drawn.setup.timing === undefined && byTokens ? polynomialTiming('tokens') : drawn.setup.timing;
+        const setup: Setup = { ...drawn.setup, engine, ...(timing ? { timing } : {}) };
+        expectSame(run(drawn, setup), run(drawn, { ...setup, createEngine: oracle }));
+      }),
+      { numRuns: RUNS, seed: 20 },
+    );
+  });
+});
+
+function run({ requests }: World, setup: Setup): Observations {
+  return finish(simulationOf(workloadOf(requests), setup));
+}
+
+function expectSame(fast: Observations, plain: Observations): void {
+  const terminal = Array.from(plain.requests.status, (status) => status !== STATUS.unfinished);
+  for (const [name, expected] of Object.entries(plain.requests)) {
+    if (typeof expected === 'number') continue;
+    const actual = fast.requests[name as keyof typeof fast.requests] as Float64Array;
+    expected.forEach((value: number, request: number) => {
+      if (!terminal[request] || Object.is(value, actual[request]) || Math.abs(value - actual[request]!) <= NEAR) return;
+      throw new Error(`${name} of request ${request}: ${actual[request]} instead of ${value}`);
+    });
+  }
+  for (const stream of ['gaps', 'gapRates'] as const) {
+    const [a, b] = [fast[stream], plain[stream]];
+    expect(a.count).toBe(b.count);
+    for (const figure of ['mean', 'min', 'max'] as const) expect(Math.abs(a[figure] - b[figure])).toBeLessThanOrEqual(NEAR * Math.max(1, b[figure]));
+  }
+  const counted = ({ busyMs: _busy, ...rest }: PoolObservations) => rest;
+  // A run that is cut counts the pass in flight or not.
+  if (!terminal.includes(false)) expect(fast.pools.map(counted)).toEqual(plain.pools.map(counted));
+}
