@@ -2,11 +2,12 @@
  * dynotwin's public face: load a scenario, run it, sweep a space, build the manifest.
  *
  * @example
- * const environment = createEnvironment();
- * const loaded = await loadFile('first-run.yaml', { environment });
+ * const { scenario } = loadScenario('first-run.yaml', { environment: createEnvironment() });
+ * const { report } = executeScenario(scenario, await prepareWorkload(scenario));
  */
 export { InputError, RunError, formatProblem, type Problem } from './core/problem.js';
 export type * from './scenario/scenario.js';
+export { loadFile, loadScenario, loadSweep, type Loaded, type LoadOptions } from './scenario/load.js';
 export { createEnvironment } from './timing/environment.js';
 export { createTiming } from './timing/registry.js';
 export type { PassShape, PassTiming, TimingDescription } from './timing/timing.js';

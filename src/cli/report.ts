@@ -5,10 +5,9 @@ import { InputError } from '../core/problem.js';
 import { distributionChart, loadChart, paretoChart, type ChartSpec } from '../report/charts.js';
 import { constraintBounds, frontierAxes, reportBounds, type Bound } from '../report/document.js';
 import { loadArtefacts, type Artefacts, type RunArtefacts } from '../report/load.js';
-import { runPage, sweepPage } from '../report/page.js';
-import { renderSvg } from '../report/svg.js';
 import { distributionPlot, frontTable, paretoPlot, timelinePlot, type TerminalSize } from '../report/terminal.js';
 import { readSweepJson } from '../sweep/document.js';
+import { loadDrawing } from './drawing.js';
 import { print } from './output.js';
 
 const PLOTS = ['pareto', 'ttft', 'timeline'] as const;
@@ -42,6 +41,7 @@ async function report(folder: string, options: ReportOptions): Promise<void> {
   const artefacts = loadArtefacts(folder, readSweepJson);
   if (wanted.html) {
     const target = options.out ?? join(folder, 'index.html');
+    const { runPage, sweepPage } = await loadDrawing();
     writeFileWhole(target, await (artefacts.kind === 'sweep' ? sweepPage(artefacts.document, artefacts.winner) : runPage(artefacts.report, artefacts.series)));
     print(target);
     return;
@@ -51,6 +51,7 @@ async function report(folder: string, options: ReportOptions): Promise<void> {
     print(terminalPlot(folder, artefacts, plot, terminalSize()));
     return;
   }
+  const { renderSvg } = await loadDrawing();
   writeFileWhole(options.out, await renderSvg(chart(folder, artefacts, plot)));
   print(options.out);
 }

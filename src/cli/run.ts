@@ -9,7 +9,6 @@ import type { Report } from '../metrics/report.js';
 import { jsonLines } from '../metrics/replay-rows.js';
 import { requestRows, requestRowsCsv } from '../metrics/request-rows.js';
 import { summaryTable } from '../metrics/summary-table.js';
-import { runPage } from '../report/page.js';
 import { timelineCsv } from '../report/timeline-csv.js';
 import { scenarioHash } from '../scenario/hash.js';
 import { loadScenario } from '../scenario/load.js';
@@ -18,6 +17,7 @@ import { scenarioToYaml } from '../scenario/to-yaml.js';
 import { executeScenarioAsync, prepareWorkload, type RunOutcome } from '../sim/execute.js';
 import { createEnvironment } from '../timing/environment.js';
 import type { Workload } from '../workload/workload.js';
+import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import { addReadOptions, addWriteOptions, type ReadOptions, type WriteOptions } from './options.js';
 import { jsonText, print, printWarnings, yamlText, type Format } from './output.js';
@@ -59,7 +59,7 @@ async function runFiles(scenario: Scenario, workload: Workload, { report, observ
     if (formats.includes('csv') || !formats.includes('jsonl')) files['requests.csv'] = requestRowsCsv(rows);
   }
   if (scenario.run.capture.includes('timeline') && series.timeline) files['timeline.csv'] = timelineCsv(series.timeline);
-  if (formats.includes('html')) files['index.html'] = await runPage(report, series);
+  if (formats.includes('html')) files['index.html'] = await (await loadDrawing()).runPage(report, series);
   if (formats.includes('aiperf')) {
     files['profile_export_aiperf.json'] = jsonText(aiperfJson(scenario, scenarioHash(scenario), observations));
     files['profile_export_aiperf.csv'] = aiperfCsv(observations);

@@ -5,8 +5,6 @@ import { InputError, RunError, type Problem } from '../core/problem.js';
 import { generateDgd } from '../deploy/dgd.js';
 import { paretoChart } from '../report/charts.js';
 import { frontierAxes, sweepDocument } from '../report/document.js';
-import { sweepPage } from '../report/page.js';
-import { renderSvg } from '../report/svg.js';
 import { frontTable, paretoPlot, progressLine } from '../report/terminal.js';
 import type { Environment } from '../scenario/environment.js';
 import type { Loaded } from '../scenario/load.js';
@@ -20,6 +18,7 @@ import type { SweepResult } from '../sweep/result.js';
 import { runSweep } from '../sweep/run.js';
 import { resultsCsv } from '../sweep/table.js';
 import { metricText } from '../sweep/words.js';
+import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import type { SweepCommandOptions } from './options.js';
 import { jsonText, print, printWarnings, yamlText, type Format } from './output.js';
@@ -114,11 +113,13 @@ function progressPrinter(quiet: boolean): { show(done: number, total: number): v
 
 function renderers(environment: Environment, target: string, warnings: Problem[]): Renderers {
   return {
-    page: (result) => {
+    page: async (result) => {
+      const { sweepPage } = await loadDrawing();
       const report = result.recommendations[0]?.candidate.report;
       return sweepPage(result, report && result.winnerSeries ? { report, series: result.winnerSeries } : null);
     },
-    svg: (result) => {
+    svg: async (result) => {
+      const { renderSvg } = await loadDrawing();
       const document = sweepDocument(result);
       const { x, y } = frontierAxes(result.objectives);
       return renderSvg(paretoChart(document, x, y, SVG_SIZE));

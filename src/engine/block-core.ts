@@ -96,14 +96,18 @@ export abstract class BlockCore implements EngineCore {
     if (this.running.length < this.maxSeqs) this.cut(nowMs);
   }
 
-  cut(nowMs: number): void {
+  cut(nowMs: number, begun = false): void {
     if (!this.inSpan) return;
-    this.span.cutAt(nowMs);
+    this.span.cutAt(nowMs, begun);
     this.endMs = this.span.endMs;
   }
 
   passEndFrom(atMs: number): number {
     return this.inSpan ? this.span.passEndFrom(atMs) : this.endMs;
+  }
+
+  lastPassStartMs(): number {
+    return this.inSpan ? this.span.lastStartMs() : this.startMs;
   }
 
   stop(nowMs: number): void {
@@ -113,6 +117,7 @@ export abstract class BlockCore implements EngineCore {
       while (passes < this.span.passes && this.span.endOf(passes, endMs) <= nowMs) endMs = this.span.endOf(passes++, endMs);
       if (passes > 0) this.commitSpan(passes, endMs);
     }
+    if (this.config.role === 'prefill') return;
     for (const sequence of this.running) {
       if (sequence.bucket < 0) continue;
       this.group.update(sequence);
@@ -176,27 +181,29 @@ export abstract class BlockCore implements EngineCore {
     if (this.beginSpan(nowMs, horizonMs)) return this.span.endMs;
     this.beginGeneralPass();
     this.admitWaiting(nowMs);
-    if (this.running.length === 0 && this.effects.count === 0) return -1;
+    // A pass that only sends requests back to the queue takes no time, and the next one tries again.
+    if (this.running.length === 0 && this.effects.count === 0 && !this.preemptedThisPass) return -1;
     return this.timePass(nowMs);
   }
 
   settle(endMs: number): void {
     this.endMs = endMs;
-    if (this.inSpan) {
-      // Ranks that wait for each other run single passes: the barrier may end theirs later.
-      if (endMs !== this.span.endMs) this.span.planConstant(this.startMs, endMs - this.startMs, 1, Infinity);
-      return;
-    }
-    this.countPass(1, endMs);
-    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
-    this.emitTokens();
-    this.statistics.evictedBlocks = this.cache.pool.evicted;
+    // Ranks that wait for each other run single passes: the barrier may end theirs later.
+    if (this.inSpan && endMs !== this.span.endMs) this.span.planConstant(this.startMs, endMs - this.startMs, 1, Infinity);
   }
 
   advance(): PassEffects {
     if (this.inSpan) this.commitSpan(this.span.passes, this.span.endMs);
+    else this.commitGeneralPass();
     this.endMs = Infinity;
     return this.effects;
+  }
+
+  private commitGeneralPass(): void {
+    this.countPass(1, this.endMs);
+    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
+    this.emitTokens();
+    this.statistics.evictedBlocks = this.cache.pool.evicted;
   }
 
   private countPass(passes: number, endMs: number): void {
@@ -398,18 +405,18 @@ export abstract class BlockCore implements EngineCore {
   /** Phase 2: the head of the queue, and nobody past it. A refused head stays refused until something is released. */
   private admitWaiting(nowMs: number): void {
     while (this.mayAdmit && !this.preemptedThisPass && this.running.length < this.maxSeqs) {
-      const position = this.reservationPending ? this.waiting.findIndex((waiting) => waiting.materialised) : 0;
-      const sequence = this.waiting[position];
-      if (!sequence) {
-        this.mayAdmit = false;
-        return;
+      let position = this.reservationPending ? this.firstMaterialised() : 0;
+      let verdict = this.verdictOn(this.waiting[position]);
+      if (verdict === 'wait' && this.running.length === 0 && !this.reservationPending) {
+        // The head may wait for blocks of prompts that have arrived behind it: these go first then.
+        position = this.firstMaterialised();
+        verdict = this.verdictOn(this.waiting[position]);
       }
-      this.cache.clearHits();
-      const verdict = sequence.materialised ? 'admit' : this.admission(sequence);
       if (verdict === 'wait') {
         this.mayAdmit = false;
         return;
       }
+      const sequence = this.waiting[position]!;
       if (verdict === 'admit') {
         if (this.schedule(sequence) !== 'scheduled') return;
         this.start(sequence, nowMs);
@@ -418,6 +425,16 @@ export abstract class BlockCore implements EngineCore {
       }
       this.waiting.splice(position, 1);
     }
+  }
+
+  private firstMaterialised(): number {
+    return this.waiting.findIndex((sequence) => sequence.materialised);
+  }
+
+  private verdictOn(sequence: Sequence | undefined): Verdict {
+    this.cache.clearHits();
+    if (!sequence) return 'wait';
+    return sequence.materialised ? 'admit' : this.admission(sequence);
   }
 
   private start(sequence: Sequence, nowMs: number): void {

@@ -82,10 +82,12 @@ export interface EngineCore {
   readonly statistics: EngineStatistics;
   /** Commands. A new request may shorten the work in flight to the end of its present pass. */
   submit(request: number, nowMs: number): void;
-  /** Shortens the work in flight to the end of the pass that runs at `nowMs`. */
-  cut(nowMs: number): void;
+  /** Shortens the work in flight to the first pass that ends at or after `nowMs`; after it, when the passes that start at this instant have `begun`. */
+  cut(nowMs: number, begun?: boolean): void;
   /** End of the first pass in flight that ends at or after `atMs`; Infinity when idle. */
   passEndFrom(atMs: number): number;
+  /** Start of the last pass in flight, ms. */
+  lastPassStartMs(): number;
   /** Stops for good: completes the passes that have ended by `nowMs`. */
   stop(nowMs: number): void;
   /** Time of the next change that anything outside can notice; Infinity when idle. */

@@ -12,7 +12,7 @@ const RETRACT_STEPS = 20;
  */
 export class NewTokenRatio {
   value: number;
-  readonly least: number;
+  private readonly least: number;
   private readonly first: number;
   private readonly step: number;
 
@@ -23,8 +23,11 @@ export class NewTokenRatio {
     this.step = (this.first - this.least) / STEPS;
   }
 
-  decay(): void {
-    this.value = Math.max(this.least, this.value - this.step);
+  /** @returns true when it got less */
+  decay(): boolean {
+    const before = this.value;
+    this.value = Math.max(this.least, before - this.step);
+    return this.value < before;
   }
 
   reset(): void {

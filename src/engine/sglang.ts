@@ -81,6 +81,10 @@ export class SglangCore implements EngineCore {
     return this.nextChangeMs();
   }
 
+  lastPassStartMs(): number {
+    return this.startMs;
+  }
+
   stop(_nowMs: number): void {}
 
   nextChangeMs(): number {
@@ -133,10 +137,7 @@ export class SglangCore implements EngineCore {
     this.effects.count = 0;
     this.rejectTooLong();
     while (!this.formPass(nowMs)) {
-      if (this.running.length > 0 && this.ratio.value > this.ratio.least) {
-        this.ratio.decay();
-        continue;
-      }
+      if (this.running.length > 0 && this.ratio.decay()) continue;
       if (this.rejected.length > 0) break;
       if (this.handoffs.size > 0) {
         if (this.mixed) this.ratio.decay();
@@ -292,6 +293,7 @@ export class SglangCore implements EngineCore {
    */
   private unblock(): void {
     const { running, waiting } = this;
+    this.handoffs.noteRelease();
     const queue = running.length > 0 ? running : waiting;
     const blocked = queue[0]!;
     waiting.push(...this.prebuilt.splice(0));

@@ -34,16 +34,13 @@ export class Span {
     this.ends[this.passes++] = this.endMs;
   }
 
-  /** Leaves out the passes after the first that ends at or after `nowMs`. */
-  cutAt(nowMs: number): void {
-    if (!Number.isNaN(this.constantMs)) {
-      this.repeat(this.passes, nowMs);
-      return;
-    }
+  /** Leaves out the passes after the first that ends at or after `nowMs`; after it, when a pass that starts at `nowMs` has `begun`. */
+  cutAt(nowMs: number, begun: boolean): void {
+    let endMs = this.endOf(0, this.startMs);
     let kept = 1;
-    while (kept < this.passes && this.ends[kept - 1]! < nowMs) kept++;
+    while (kept < this.passes && (endMs < nowMs || (begun && endMs === nowMs))) endMs = this.endOf(kept++, endMs);
     this.passes = kept;
-    this.endMs = this.ends[kept - 1]!;
+    this.endMs = endMs;
   }
 
   /** End of the first pass that ends at or after `atMs`; the last if none does. */
@@ -54,6 +51,13 @@ export class Span {
       if (endMs >= atMs) break;
     }
     return endMs;
+  }
+
+  /** Start of the last pass. */
+  lastStartMs(): number {
+    let startMs = this.startMs;
+    for (let pass = 0; pass < this.passes - 1; pass++) startMs = this.endOf(pass, startMs);
+    return startMs;
   }
 
   /** Duration of a pass, ms. */

@@ -74,6 +74,7 @@ export class HandoffCoordinator {
     worker.engine.cancelReservation!(request);
     this.decode.router.finished(request);
     if (worker.group.passEndMs === Infinity) this.attempt(worker, []);
+    this.host.wake(worker);
   }
 
   /** A decode worker's pass has ended: one attempt for the queue, then the arrivals that waited for it, in the order of their reservations. */

@@ -34,7 +34,10 @@ export class Simulation {
   private readonly readyTimes = new KeyedHeap();
   private readonly toStart: WorkerGroup[] = [];
   private readonly privateBlocks: PrivateBlocks;
-  private startSequence = 0;
+  /** Times that workers were started in this instant. */
+  private startRound = 0;
+  /** Decode passes of this instant have started: what follows finds them under way. */
+  private passesBegun = false;
   private rejections = 0;
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
@@ -76,6 +79,7 @@ export class Simulation {
    */
   advance(instants: number): boolean {
     for (let count = 0; count < instants; count++) {
+      this.dropCancelledStarts();
       const next = Math.min(this.passEnds.topKey, this.readyTimes.topKey, this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
@@ -87,6 +91,11 @@ export class Simulation {
       this.processInstant();
     }
     return false;
+  }
+
+  /** A worker drained before it was ready holds nothing up. */
+  private dropCancelledStarts(): void {
+    while (this.readyTimes.size > 0 && this.byId[this.readyTimes.topItem]!.state !== 'starting') this.readyTimes.pop();
   }
 
   /** Adds a worker that is ready `startupMs` from now. */
@@ -140,7 +149,7 @@ export class Simulation {
         },
         startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.startGroup(group, [])),
         interrupt: (worker) => {
-          worker.engine.cut(this.nowMs);
+          worker.engine.cut(this.nowMs, this.passesBegun);
           this.noteEnd(worker);
         },
         impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
@@ -165,12 +174,9 @@ export class Simulation {
 
   private processInstant(): void {
     let changed = true;
-    while (changed) {
+    for (this.startRound = 0; changed; this.startRound++) {
       changed = false;
-      while (this.passEnds.topKey <= this.nowMs) {
-        const endMs = this.passEnds.topKey;
-        const group = this.byId[this.passEnds.pop()]!;
-        if (group.passEndMs !== endMs) continue;
+      for (const group of this.dueGroups()) {
         this.endPass(group);
         changed = true;
       }
@@ -185,6 +191,22 @@ export class Simulation {
       for (let request = this.driver.pop(this.nowMs); request >= 0; request = this.driver.pop(this.nowMs)) this.arrive(request);
       if (this.startWorkers()) changed = true;
     }
+  }
+
+  /** Workers whose work in flight ends now, in the order in which their last passes began, or by stage and worker. */
+  private dueGroups(): readonly WorkerGroup[] {
+    const due: WorkerGroup[] = [];
+    while (this.passEnds.topKey <= this.nowMs) {
+      const endMs = this.passEnds.topKey;
+      const group = this.byId[this.passEnds.pop()]!;
+      // Entries of work that was shortened are out of date.
+      if (group.passEndMs === endMs && !due.includes(group)) due.push(group);
+    }
+    if (due.length < 2) return due;
+    if (this.config.semantics.tiesByWorker) return due.sort((a, b) => this.rank(a) - this.rank(b));
+    const began = new Map(due.map((group) => [group, Math.max(...group.ranks.map(({ engine }) => engine.lastPassStartMs()))]));
+    const round = (group: WorkerGroup): number => (began.get(group) === group.startedMs ? group.startRound : 0);
+    return due.sort((a, b) => began.get(a)! - began.get(b)! || round(a) - round(b) || this.rank(a) - this.rank(b));
   }
 
   private arrive(request: number): void {
@@ -219,7 +241,9 @@ export class Simulation {
       group.pool.removeIfEmpty(group, this.nowMs);
     }
     if (held.length > 0) {
+      this.passesBegun = true;
       this.handoff!.held(held);
+      this.passesBegun = false;
       started = true;
     }
     return started;
@@ -241,8 +265,8 @@ export class Simulation {
   }
 
   private scheduleEnd(group: WorkerGroup): void {
-    const tie = this.config.semantics.tiesByWorker ? this.rank(group) : this.startSequence++;
-    this.passEnds.push(group.passEndMs, tie, this.idOf.get(group)!);
+    const id = this.idOf.get(group)!;
+    this.passEnds.push(group.passEndMs, id, id);
   }
 
   /** A worker's work in flight may have been shortened. */
@@ -267,7 +291,11 @@ export class Simulation {
       });
       for (const { engine } of running) engine.settle(endMs);
     }
-    if (endMs >= 0) group.passEndMs = endMs;
+    if (endMs >= 0) {
+      group.passEndMs = endMs;
+      group.startedMs = this.nowMs;
+      group.startRound = this.startRound;
+    }
     return endMs >= 0;
   }
 

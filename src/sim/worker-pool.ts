@@ -33,6 +33,9 @@ export interface WorkerGroup {
   state: 'starting' | 'active' | 'draining' | 'removed';
   /** End of the pass in flight; Infinity when idle. */
   passEndMs: number;
+  /** How often workers had been started in the instant in which its pass in flight began: 0 = at once. */
+  startRound: number;
+  startedMs: number;
   /** Already on the list of groups to start. */
   queuedToStart: boolean;
 }
@@ -114,7 +117,7 @@ export class WorkerPool {
     const index = this.groups.length;
     if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
     this.count(nowMs, 1);
-    const group: WorkerGroup = { pool: this, index, ranks: [], state: 'starting', passEndMs: Infinity, queuedToStart: false };
+    const group: WorkerGroup = { pool: this, index, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: 0, queuedToStart: false };
     for (let rank = 0; rank < this.ranks; rank++) group.ranks.push(this.createRank(group, index * this.ranks + rank));
     this.workers.push(...group.ranks);
     this.groups.push(group);

@@ -35,6 +35,9 @@ export function compareRuns(runs: readonly NamedReport[]): Difference[] {
   });
 }
 
+/** Smaller differences, of any unit, are the rounding of sums. */
+const ROUNDING = 1e-9;
+
 type Figure = NamedReport & { readonly value: number | null };
 
 function compareMetric(metric: string, first: Figure, other: Figure): Difference {
@@ -50,6 +53,6 @@ function compareMetric(metric: string, first: Figure, other: Figure): Difference
     difference,
     percent: difference === null || first.value === 0 ? null : (difference / Math.abs(first.value!)) * 100,
     timing_error_pct: error,
-    exceeds_error: !known ? null : difference === 0 ? false : error === null ? null : !withinError(first.value!, other.value!, error),
+    exceeds_error: !known ? null : Math.abs(difference!) < ROUNDING ? false : error === null ? null : !withinError(first.value!, other.value!, error),
   };
 }

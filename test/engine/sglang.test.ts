@@ -58,7 +58,8 @@ describe('worked example W14: chunked prefill', () => {
     ratio.decay();
     expect(ratio.value).toBeCloseTo(0.695987, 6);
     for (let pass = 0; pass < 600; pass++) ratio.decay();
-    expect(ratio.value).toBe(ratio.least);
+    expect(ratio.value).toBe(0.7 * 0.14);
+    expect(ratio.decay()).toBe(false);
   });
 });
 

@@ -79,6 +79,10 @@ export abstract class Stepper implements EngineCore {
     return this.endMs;
   }
 
+  lastPassStartMs(): number {
+    return this.startMs;
+  }
+
   stop(_nowMs: number): void {}
 
   nextChangeMs(): number {
@@ -137,7 +141,7 @@ export abstract class Stepper implements EngineCore {
     for (const sequence of this.running) sequence.passTokens = sequence.passPromptTokens = 0;
     this.scheduleRunning();
     this.admitWaiting(nowMs);
-    if (this.running.length === 0 && this.effects.count === 0) return -1;
+    if (this.running.length === 0 && this.effects.count === 0 && !this.preemptedThisPass) return -1;
     return this.timePass(nowMs);
   }
 
@@ -168,12 +172,17 @@ export abstract class Stepper implements EngineCore {
   /** Phase 2: the head of the queue, and nobody past it. */
   private admitWaiting(nowMs: number): void {
     while (!this.preemptedThisPass && this.running.length < this.maxSeqs) {
-      const position = this.reservationPending ? this.waiting.findIndex((waiting) => waiting.materialised) : 0;
-      const sequence = this.waiting[position];
-      if (!sequence) return;
+      let position = this.reservationPending ? this.waiting.findIndex((waiting) => waiting.materialised) : 0;
+      if (!this.waiting[position]) return;
       this.cache.clearHits();
-      const verdict = sequence.materialised ? 'admit' : this.admission(sequence);
+      let verdict = this.waiting[position]!.materialised ? 'admit' : this.admission(this.waiting[position]!);
+      if (verdict === 'wait' && this.running.length === 0 && !this.reservationPending) {
+        position = this.waiting.findIndex((waiting) => waiting.materialised);
+        if (position >= 0) verdict = 'admit';
+        this.cache.clearHits();
+      }
       if (verdict === 'wait') return;
+      const sequence = this.waiting[position]!;
       if (verdict === 'admit') {
         if (this.schedule(sequence) !== 'scheduled') return;
         this.running.push(sequence);

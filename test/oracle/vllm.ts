@@ -12,6 +12,8 @@ export class VllmStepper extends Stepper {
     const blocks = this.cache.blocksFor(sequence.known);
     if (sequence.prompt >= this.maxLength) return 'reject';
     if (sequence.fresh && blocks > pool.capacity) return 'reject';
+    // Alone it must get room for its longest burst, or it would be sent back for ever.
+    if (this.speculation && this.cache.blocksFor(sequence.known + Math.min(this.speculation.longest, sequence.output - sequence.generated)) > pool.capacity) return 'reject';
     this.cache.findHits(sequence, Math.floor((sequence.known - 1) / this.config.engine.blockTokens));
     if (this.config.engine.speculative) this.cache.dropLastHit();
     if (blocks - this.cache.hitsReferenced > pool.capacity - pool.active) return blocks > pool.capacity ? 'reject' : 'wait';
