@@ -86,14 +86,14 @@ export abstract class BlockCore implements EngineCore {
 
   // --- commands -----------------------------------------------------------------------------------
 
-  submit(request: number, nowMs: number): void {
+  submit(request: number, nowMs: number, begun = false): void {
     const { role, semantics } = this.config;
     const wanted = this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!);
     const output = role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted;
     this.waiting.push(this.sequence(request, output));
     if (this.waiting.length > 1) return;
     this.mayAdmit = true;
-    if (this.running.length < this.maxSeqs) this.cut(nowMs);
+    if (this.running.length < this.maxSeqs) this.cut(nowMs, begun);
   }
 
   cut(nowMs: number, begun = false): void {
@@ -243,7 +243,11 @@ export abstract class BlockCore implements EngineCore {
     shape.decodeContextTokens = group.knownTokens;
     shape.occupiedBlocks = this.cache.pool.active;
     if (role === 'prefill') return span.planConstant(nowMs, 0, most, horizonMs);
-    if (timing.decodeIgnoresContext) return span.planConstant(nowMs, chargedMs(timing.decodeMs(shape), decodeSpeedup), most, horizonMs);
+    if (timing.decodeIgnoresContext) {
+      const durationMs = chargedMs(timing.decodeMs(shape), decodeSpeedup);
+      // Passes without duration take turns with those of other workers.
+      return span.planConstant(nowMs, durationMs, durationMs === 0 ? 1 : most, horizonMs);
+    }
     span.planVarying(nowMs);
     do {
       span.append(chargedMs(timing.decodeMs(shape), decodeSpeedup));
@@ -319,6 +323,7 @@ export abstract class BlockCore implements EngineCore {
       this.group.update(sequence);
       sequence.computed += ahead;
       this.cache.publishFull(sequence);
+      if (this.context.table.generated) this.mayAdmit = true;
     }
   }
 
@@ -474,6 +479,8 @@ export abstract class BlockCore implements EngineCore {
     sequence.passTokens = tokens;
     sequence.passPromptTokens = promptTokens;
     sequence.passStartTokens = start;
+    // Blocks that a prompt makes visible may be the head's, too.
+    if (promptTokens > 0) this.mayAdmit = true;
     if (promptTokens > 0 && this.config.role !== 'decode') this.countPrefill(sequence, 1);
   }
 

@@ -81,7 +81,7 @@ export interface EngineStatistics {
 export interface EngineCore {
   readonly statistics: EngineStatistics;
   /** Commands. A new request may shorten the work in flight to the end of its present pass. */
-  submit(request: number, nowMs: number): void;
+  submit(request: number, nowMs: number, begun?: boolean): void;
   /** Shortens the work in flight to the first pass that ends at or after `nowMs`; after it, when the passes that start at this instant have `begun`. */
   cut(nowMs: number, begun?: boolean): void;
   /** End of the first pass in flight that ends at or after `atMs`; Infinity when idle. */

@@ -12,6 +12,8 @@ export interface HandoffHost {
   wake(worker: Worker): void;
   /** Starts the worker's next pass if it is about to: nothing that happens later in this instant gets into it. */
   startQueued(worker: Worker): void;
+  /** Passes that start at this instant have started. */
+  passesBegun(): boolean;
   /** The worker's next pass end matters: what it does must not run past it. */
   interrupt(worker: Worker): void;
   /** The prompt can never fit a decode worker. */
@@ -98,7 +100,7 @@ export class HandoffCoordinator {
     const worker = this.prefill.workers[this.prefill.router.route(request)]!;
     columns.prefillWorker[request] = worker.index;
     columns.prefillRouteOverlapTokens[request] = this.prefill.router.lastOverlapTokens;
-    worker.engine.submit(request, this.host.now());
+    worker.engine.submit(request, this.host.now(), this.host.passesBegun());
     this.host.wake(worker);
   }
 

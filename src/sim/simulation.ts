@@ -36,8 +36,7 @@ export class Simulation {
   private readonly privateBlocks: PrivateBlocks;
   /** Times that workers were started in this instant. */
   private startRound = 0;
-  /** Decode passes of this instant have started: what follows finds them under way. */
-  private passesBegun = false;
+
   private rejections = 0;
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
@@ -79,7 +78,7 @@ export class Simulation {
    */
   advance(instants: number): boolean {
     for (let count = 0; count < instants; count++) {
-      this.dropCancelledStarts();
+      this.dropStale();
       const next = Math.min(this.passEnds.topKey, this.readyTimes.topKey, this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
@@ -93,8 +92,9 @@ export class Simulation {
     return false;
   }
 
-  /** A worker drained before it was ready holds nothing up. */
-  private dropCancelledStarts(): void {
+  /** Events that will not happen: ends of work that was shortened, starts of workers drained before they were ready. */
+  private dropStale(): void {
+    while (this.passEnds.size > 0 && this.byId[this.passEnds.topItem]!.passEndMs !== this.passEnds.topKey) this.passEnds.pop();
     while (this.readyTimes.size > 0 && this.byId[this.readyTimes.topItem]!.state !== 'starting') this.readyTimes.pop();
   }
 
@@ -143,13 +143,14 @@ export class Simulation {
       {
         columns: this.columns,
         now: () => this.nowMs,
+        passesBegun: () => this.passesBegun(),
         wake: (worker) => {
           this.noteEnd(worker);
           this.wake(worker.group);
         },
         startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.startGroup(group, [])),
         interrupt: (worker) => {
-          worker.engine.cut(this.nowMs, this.passesBegun);
+          worker.engine.cut(this.nowMs, this.passesBegun());
           this.noteEnd(worker);
         },
         impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
@@ -173,8 +174,8 @@ export class Simulation {
   }
 
   private processInstant(): void {
-    let changed = true;
-    for (this.startRound = 0; changed; this.startRound++) {
+    this.startRound = 0;
+    for (let changed = true; changed; ) {
       changed = false;
       for (const group of this.dueGroups()) {
         this.endPass(group);
@@ -189,24 +190,44 @@ export class Simulation {
         changed = true;
       }
       for (let request = this.driver.pop(this.nowMs); request >= 0; request = this.driver.pop(this.nowMs)) this.arrive(request);
-      if (this.startWorkers()) changed = true;
+      // A transfer or an arrival may have cut work short at a pass end of this very instant: it comes before any start.
+      if (this.passEnds.topKey <= this.nowMs) changed = true;
+      else if (this.startWorkers()) changed = true;
     }
   }
 
   /** Workers whose work in flight ends now, in the order in which their last passes began, or by stage and worker. */
   private dueGroups(): readonly WorkerGroup[] {
     const due: WorkerGroup[] = [];
-    while (this.passEnds.topKey <= this.nowMs) {
-      const endMs = this.passEnds.topKey;
-      const group = this.byId[this.passEnds.pop()]!;
-      // Entries of work that was shortened are out of date.
-      if (group.passEndMs === endMs && !due.includes(group)) due.push(group);
+    this.takeDue(due);
+    if (this.handoff && due.some(({ pool }) => pool.config.role === 'prefill')) {
+      // A decode worker whose pass ends now, inside its span, takes its place among them.
+      for (const { group, engine } of this.pools[1]!.workers) {
+        if (group.passEndMs <= this.nowMs || group.passEndMs === Infinity || engine.passEndFrom(this.nowMs) > this.nowMs) continue;
+        engine.cut(this.nowMs);
+        this.noteEnd(group.ranks[0]!);
+      }
+      this.takeDue(due);
     }
     if (due.length < 2) return due;
     if (this.config.semantics.tiesByWorker) return due.sort((a, b) => this.rank(a) - this.rank(b));
     const began = new Map(due.map((group) => [group, Math.max(...group.ranks.map(({ engine }) => engine.lastPassStartMs()))]));
     const round = (group: WorkerGroup): number => (began.get(group) === group.startedMs ? group.startRound : 0);
     return due.sort((a, b) => began.get(a)! - began.get(b)! || round(a) - round(b) || this.rank(a) - this.rank(b));
+  }
+
+  /** Passes that start at this instant have started: what comes now finds them under way. */
+  private passesBegun(): boolean {
+    return this.startRound > 0;
+  }
+
+  private takeDue(due: WorkerGroup[]): void {
+    while (this.passEnds.topKey <= this.nowMs) {
+      const endMs = this.passEnds.topKey;
+      const group = this.byId[this.passEnds.pop()]!;
+      // Entries of work that was shortened are out of date.
+      if (group.passEndMs === endMs && !due.includes(group)) due.push(group);
+    }
   }
 
   private arrive(request: number): void {
@@ -216,7 +237,7 @@ export class Simulation {
     const worker = this.entry.workers[router.route(request)]!;
     this.columns.decodeWorker[request] = worker.index;
     this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
-    worker.engine.submit(request, this.nowMs);
+    worker.engine.submit(request, this.nowMs, this.passesBegun());
     this.noteEnd(worker);
     this.wake(worker.group);
   }
@@ -231,6 +252,7 @@ export class Simulation {
   private startWorkers(): boolean {
     if (this.toStart.length === 0) return false;
     const list = this.toStart.splice(0);
+    this.startRound++;
     if (list.length > 1) list.sort((a, b) => this.rank(a) - this.rank(b));
     const held: number[] = [];
     let started = false;
@@ -241,9 +263,7 @@ export class Simulation {
       group.pool.removeIfEmpty(group, this.nowMs);
     }
     if (held.length > 0) {
-      this.passesBegun = true;
       this.handoff!.held(held);
-      this.passesBegun = false;
       started = true;
     }
     return started;
