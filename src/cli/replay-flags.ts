@@ -216,7 +216,7 @@ function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeploymen
     for (const flag of ['--num-prefill-workers', '--num-decode-workers']) {
       if (read.text(flag) !== undefined) throw flagError(flag, 'E-NO-EFFECT', 'is for disaggregated runs', 'use --num-workers, or give --prefill-engine-args and --decode-engine-args');
     }
-    return [{ role: 'agg', workers: read.integer('--num-workers', 1) ?? 1, args: parse('--extra-engine-args', read.text('--extra-engine-args') ?? '{}') }];
+    return [{ role: 'agg', workers: read.workers('--num-workers'), args: parse('--extra-engine-args', read.text('--extra-engine-args') ?? '{}') }];
   }
   if (prefill === undefined) throw flagError('--prefill-engine-args', 'E-MISSING', 'required beside --decode-engine-args');
   if (decode === undefined) throw flagError('--decode-engine-args', 'E-MISSING', 'required beside --prefill-engine-args');
@@ -224,8 +224,8 @@ function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeploymen
     if (read.text(flag) !== undefined) throw flagError(flag, 'E-CONFLICT', 'is for aggregated runs', 'leave it out, or drop --prefill-engine-args and --decode-engine-args');
   }
   return [
-    { role: 'prefill', workers: read.integer('--num-prefill-workers', 1) ?? 1, args: parse('--prefill-engine-args', prefill) },
-    { role: 'decode', workers: read.integer('--num-decode-workers', 1) ?? 1, args: parse('--decode-engine-args', decode) },
+    { role: 'prefill', workers: read.workers('--num-prefill-workers'), args: parse('--prefill-engine-args', prefill) },
+    { role: 'decode', workers: read.workers('--num-decode-workers'), args: parse('--decode-engine-args', decode) },
   ];
 }
 
@@ -265,6 +265,9 @@ function flagError(flag: string, code: string, what: string, hint?: string): Inp
   return new InputError({ code, path: flag, what, ...(hint ? { hint } : {}) });
 }
 
+/** Workers of one pool at most. */
+const MOST_WORKERS = 10_000;
+
 /** Reads flag values as what they should be; null = not given. */
 class FlagReader {
   constructor(private readonly flags: ReplayFlags) {}
@@ -275,13 +278,20 @@ class FlagReader {
 
   integer(flag: string, least: number): number | null {
     const value = this.number(flag, least);
-    if (value !== null && !Number.isInteger(value)) throw flagError(flag, 'E-TYPE', `'${this.text(flag)}' is not an integer`);
+    if (value !== null && !Number.isInteger(value)) throw flagError(flag, 'E-TYPE', `'${this.text(flag)}' is not an integer`, 'write a whole number');
+    return value;
+  }
+
+  /** Default 1. */
+  workers(flag: string): number {
+    const value = this.integer(flag, 1) ?? 1;
+    if (value > MOST_WORKERS) throw flagError(flag, 'E-RANGE', `${value} is above ${MOST_WORKERS}`, 'a pool of that size needs more memory than a machine has');
     return value;
   }
 
   positive(flag: string): number | null {
     const value = this.number(flag, 0);
-    if (value === 0) throw flagError(flag, 'E-RANGE', '0 is not above 0');
+    if (value === 0) throw flagError(flag, 'E-RANGE', '0 is not above 0', `write ${flag} 1`);
     return value;
   }
 
@@ -289,8 +299,8 @@ class FlagReader {
     const text = this.text(flag);
     if (text === undefined) return null;
     const value = text.trim() === '' ? NaN : Number(text);
-    if (!Number.isFinite(value)) throw flagError(flag, 'E-TYPE', `'${text}' is not a finite number`);
-    if (value < least) throw flagError(flag, 'E-RANGE', `${text} is below ${least}`);
+    if (!Number.isFinite(value)) throw flagError(flag, 'E-TYPE', `'${text}' is not a finite number`, `write ${flag} ${Math.max(least, 1)}`);
+    if (value < least) throw flagError(flag, 'E-RANGE', `${text} is below ${least}`, `write ${flag} ${least} or more`);
     return value;
   }
 }

@@ -40,7 +40,7 @@ export interface Workload {
   readonly authored?: { readonly offsets: Int32Array; readonly symbols: Int32Array; readonly counts: Int32Array };
   /** Requests that wait for others (agentic traces); sessions then only name them, and `nextTurn` is -1. */
   readonly graph?: import('./graph.js').RequestGraph;
-  /** Notes of the reader (`W-CLAMP`, …). */
+  /** Notes of the reader (`W-CLAMPED`, …). */
   readonly warnings: readonly import('../core/problem.js').Problem[];
   /** Where the requests stand, for messages: file and 1-based line of each. Absent for made workloads. */
   readonly source?: { readonly file: string; readonly lines: Int32Array };

@@ -83,7 +83,7 @@ describe('trace info', () => {
     const file = join(folder, 'b.jsonl');
     writeFileSync(file, '{"input_length": 600, "output_length": 1, "hash_ids": [1]}\n');
     await trace('info', file);
-    expect(stderr).toMatch(/b\.jsonl:1: warning W-CLAMP: input_length: cut to what hash_ids cover on 1 row, /);
+    expect(stderr).toMatch(/b\.jsonl:1: warning W-CLAMPED: input_length: cut to what hash_ids cover on 1 row, /);
     expect(stdout).toContain('no timestamps: closed loop only');
     stderr = '';
     await trace('info', file, '--quiet');

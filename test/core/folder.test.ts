@@ -86,7 +86,7 @@ describe('problems', () => {
   it('are one line: place, code, path, what, hint', () => {
     const problem = { code: 'E-UNIT', file: 's.yaml', line: 3, col: 7, path: 'run.x', what: 'no unit', hint: 'write 3 ms' };
     expect(formatProblem(problem)).toBe('s.yaml:3:7: error E-UNIT: run.x: no unit; write 3 ms');
-    expect(formatProblem({ code: 'W-CLAMP', what: 'cut' })).toBe('warning W-CLAMP: cut');
+    expect(formatProblem({ code: 'W-CLAMPED', what: 'cut' })).toBe('warning W-CLAMPED: cut');
     expect(new InputError([problem, { code: 'E-X', what: 'y' }]).message.split('\n')).toHaveLength(2);
     expect(new RunError({ code: 'E-RESOURCE', what: 'too much' }).problem.code).toBe('E-RESOURCE');
   });

@@ -102,7 +102,7 @@ describe('agentic_mooncake refuses', () => {
   it('cuts long prompts of version 1 with a warning when not strict, and says what has no effect', async () => {
     const workload = await read('agentic_mooncake', lines(old('a', { input_length: 5, delay: 3 }), old('b', { wait_for: ['a'] })), { blockTokens: 4, strict: false });
     expect([...workload.promptTokens]).toEqual([4, 4]);
-    expect(workload.warnings.map(({ code }) => code)).toEqual(['W-NO-EFFECT', 'W-CLAMP']);
+    expect(workload.warnings.map(({ code }) => code)).toEqual(['W-NO-EFFECT', 'W-CLAMPED']);
   });
 });
 

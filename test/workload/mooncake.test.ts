@@ -74,7 +74,7 @@ describe('readMooncake', () => {
     const workload = await read(text, { strict: false });
     expect([...workload.promptTokens]).toEqual([600, 2048, 1024]);
     expect(workload.warnings).toHaveLength(1);
-    expect(workload.warnings[0]).toMatchObject({ code: 'W-CLAMP', line: 2, what: 'cut to what hash_ids cover on 2 rows, first here: 4 ids cover 2048 tokens at block_size 512, input_length is 3000' });
+    expect(workload.warnings[0]).toMatchObject({ code: 'W-CLAMPED', line: 2, what: 'cut to what hash_ids cover on 2 rows, first here: 4 ids cover 2048 tokens at block_size 512, input_length is 3000' });
   });
 
   it('names fields nothing reads', async () => {

@@ -59,7 +59,7 @@ export function parseEngineArgs(text: string, source: string, fidelity: Exclude<
   const bandwidth = reader.get('kv_transfer_bandwidth', number(0), 0);
   const result: EngineArgs = {
     engine: engineSpec(reader, fidelity),
-    kvBlocks: reader.get('num_gpu_blocks', integer(1), 16384),
+    kvBlocks: reader.get('num_gpu_blocks', integer(1, MOST_BLOCKS), 16384),
     prefillSpeedup: speedup,
     decodeSpeedup: speedup * reader.get('decode_speedup_ratio', number(0), 1),
     workerType: workerType(reader),
@@ -99,6 +99,9 @@ function engineSpec(reader: JsonReader, fidelity: Exclude<Fidelity, 'realistic'>
     ...(name === 'sglang' ? { sglang: sglangSpec(reader, blockTokens) } : {}),
   };
 }
+
+/** Blocks of one worker at most: more would not fit a machine's memory. */
+const MOST_BLOCKS = 50_000_000;
 
 const DEFAULT_BLOCK: Readonly<Record<EngineName, number>> = { vllm: 64, sglang: 1, trtllm: 32 };
 

@@ -54,9 +54,11 @@ function syntaxPlace(text: string, source: string): { file: string; line: number
 export type Reader<T> = (value: unknown) => { readonly value: T } | { readonly expected: string };
 
 export const integer =
-  (least: number): Reader<number> =>
+  (least: number, most = Infinity): Reader<number> =>
   (value) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= least ? { value } : { expected: `an integer of at least ${least}` };
+    typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most
+      ? { value }
+      : { expected: most === Infinity ? `an integer of at least ${least}` : `an integer from ${least} to ${most}` };
 
 export const number =
   (least: number): Reader<number> =>

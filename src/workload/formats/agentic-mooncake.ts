@@ -129,7 +129,7 @@ function coveredPrompt(row: RowText, fields: RowFields, idCount: number, blockTo
   if (asked <= covered) return asked;
   const what = `${idCount} ${idCount === 1 ? 'id covers' : 'ids cover'} ${covered} tokens at block_size ${blockTokens}, ${name} is ${asked}`;
   if (strict) throw fields.problem('hash_ids', what, 'set workload.block_size if the trace uses another');
-  note(warnings, { code: 'W-CLAMP', file: row.file, line: row.line, path: name, what: `cut to what hash_ids cover, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
+  note(warnings, { code: 'W-CLAMPED', file: row.file, line: row.line, path: name, what: `cut to what hash_ids cover, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
   return covered;
 }
 

@@ -8,7 +8,7 @@ import { MAX_TOKENS } from './row-fields.js';
 export interface MooncakeOptions {
   /** Tokens per hash id. */
   readonly blockTokens: number;
-  /** A prompt longer than its ids cover is an error; else it is cut to them, with one `W-CLAMP`. */
+  /** A prompt longer than its ids cover is an error; else it is cut to them, with one `W-CLAMPED`. */
   readonly strict: boolean;
   /** First N rows (after `skip`); null or absent = all. */
   readonly requests?: number | null;
@@ -117,7 +117,7 @@ class MooncakeReader {
     const warnings: Problem[] = [];
     if (this.clamped) {
       const { line, rows, what } = this.clamped;
-      warnings.push({ code: 'W-CLAMP', file: this.path, line, path: 'input_length', what: `cut to what hash_ids cover on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
+      warnings.push({ code: 'W-CLAMPED', file: this.path, line, path: 'input_length', what: `cut to what hash_ids cover on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
     }
     for (const [field, { line, rows }] of this.unread) {
       warnings.push({ code: 'W-NO-EFFECT', file: this.path, line, path: field, what: `on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: nothing reads it` });
