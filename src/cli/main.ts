@@ -4,16 +4,6 @@ import { Command, CommanderError } from 'commander';
 import { discardUnfinished } from '../core/folder.js';
 import { InputError, RunError, formatProblem, type Problem } from '../core/problem.js';
 import { jsonText } from './output.js';
-import { registerCompare } from './compare.js';
-import { registerDeploy } from './deploy.js';
-import { registerPlan } from './plan.js';
-import { registerReplay } from './replay.js';
-import { registerReport } from './report.js';
-import { registerRun } from './run.js';
-import { registerSchema } from './schema.js';
-import { registerSweep } from './sweep.js';
-import { registerTrace } from './trace.js';
-import { registerValidate } from './validate.js';
 
 /** Exit codes: 0 ok, 1 ran but failed or nothing feasible, 2 bad input, 130 interrupted. */
 const EXIT = { ok: 0, failed: 1, badInput: 2, interrupted: 130 } as const;
@@ -26,10 +16,22 @@ const program = new Command('dynotwin')
   .exitOverride()
   .showHelpAfterError('(add --help for the options)');
 
-/** In the order of --help. */
-for (const register of [registerPlan, registerSweep, registerRun, registerReplay, registerCompare, registerDeploy, registerReport, registerTrace, registerValidate, registerSchema]) {
-  register(program);
-}
+/** In the order of --help. A command's module is loaded only when it is asked for. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  plan: async () => (await import('./plan.js')).registerPlan,
+  sweep: async () => (await import('./sweep.js')).registerSweep,
+  run: async () => (await import('./run.js')).registerRun,
+  replay: async () => (await import('./replay.js')).registerReplay,
+  compare: async () => (await import('./compare.js')).registerCompare,
+  deploy: async () => (await import('./deploy.js')).registerDeploy,
+  report: async () => (await import('./report.js')).registerReport,
+  trace: async () => (await import('./trace.js')).registerTrace,
+  validate: async () => (await import('./validate.js')).registerValidate,
+  schema: async () => (await import('./schema.js')).registerSchema,
+};
+
+const wanted = COMMANDS[process.argv[2] ?? ''];
+for (const load of wanted ? [wanted] : Object.values(COMMANDS)) (await load())(program);
 for (const command of program.commands) command.exitOverride();
 
 process.once('SIGINT', () => {

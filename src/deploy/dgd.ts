@@ -54,6 +54,8 @@ const RDMA_ENV = [
  * release cannot be given), `E-COMBINATION`, and everything `validateDgd` finds wrong.
  */
 export function generateDgd(scenario: Scenario, options: DgdOptions = {}): DgdManifest {
+  const unsupported = scenario.deployment.pools.find(({ engine }) => engine.name !== 'vllm');
+  if (unsupported) throw new InputError({ code: 'E-UNSUPPORTED', path: 'deployment.engine', what: `manifests for ${unsupported.engine.name} are not supported yet`, hint: "only 'vllm' can be deployed" });
   const engineVersion = scenario.deployment.pools[0]?.engine.version ?? '';
   const version = parseDynamoVersion(options.dynamoVersion ?? dynamoForVllm(engineVersion));
   const api = options.api ?? defaultApi(version);

@@ -228,7 +228,7 @@ export abstract class BlockCore implements EngineCore {
     this.growMembers(crossing);
     this.notePeak();
     // Evictions reach a router at the end of the pass that made them: then this pass stands alone.
-    const isAlone = this.context.cacheListener !== null && cache.pool.evicted > evicted;
+    const isAlone = this.context.cacheNewsAtPassEnd && cache.pool.evicted > evicted;
     const most = isAlone ? 1 : Math.min(group.nextCrossing(1), group.nextFinish());
     this.planSpan(nowMs, most, horizonMs);
     this.inSpan = true;

@@ -56,6 +56,8 @@ export interface EngineContext {
   readonly privateBlocks: PrivateBlocks;
   readonly observer: EngineObserver;
   readonly cacheListener: CacheListener | null;
+  /** Its news travel at the end of the pass that made them. */
+  readonly cacheNewsAtPassEnd: boolean;
 }
 
 /** Counters since the start. */

@@ -19,7 +19,7 @@ export class ActiveLoad {
   readonly requests: Int32Array;
   private readonly bookings = new Map<number, Booking>();
   private readonly live: BlockBits | null;
-  /** Owners of each live block, per worker. */
+  /** Owners of the live blocks that have more than one, per worker. */
   private readonly owners: Map<number, number>[];
 
   constructor(
@@ -75,9 +75,9 @@ export class ActiveLoad {
     const owners = this.owners[worker]!;
     for (let position = offsets[request]!; position < offsets[request + 1]!; position++) {
       const block = blocks[position]!;
-      const count = owners.get(block) ?? 0;
-      owners.set(block, count + 1);
-      if (count === 0) {
+      if (this.live.has(worker, block)) {
+        owners.set(block, (owners.get(block) ?? 1) + 1);
+      } else {
         this.live.set(worker, block);
         this.blocks[worker]!++;
       }
@@ -93,13 +93,14 @@ export class ActiveLoad {
     const owners = this.owners[worker]!;
     for (let position = offsets[request]!; position < offsets[request + 1]!; position++) {
       const block = blocks[position]!;
-      const count = owners.get(block)!;
-      if (count > 1) {
-        owners.set(block, count - 1);
-      } else {
-        owners.delete(block);
+      const count = owners.size === 0 ? undefined : owners.get(block);
+      if (count === undefined) {
         this.live.clear(worker, block);
         this.blocks[worker]!--;
+      } else if (count === 2) {
+        owners.delete(block);
+      } else {
+        owners.set(block, count - 1);
       }
     }
   }

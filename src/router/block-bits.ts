@@ -18,6 +18,10 @@ export class BlockBits {
     this.bits[block * this.words + (worker >>> 5)]! |= 1 << (worker & 31);
   }
 
+  has(worker: number, block: number): boolean {
+    return (this.bits[block * this.words + (worker >>> 5)]! & (1 << (worker & 31))) !== 0;
+  }
+
   clear(worker: number, block: number): void {
     this.bits[block * this.words + (worker >>> 5)]! &= ~(1 << (worker & 31));
   }

@@ -1,4 +1,4 @@
-import type { EngineSpec, Fidelity } from './scenario.js';
+import type { EngineName, EngineSpec, Fidelity } from './scenario.js';
 
 /** A field-level complaint of a check that needs a model or a table; the loader adds file, line and column. */
 export interface FieldProblem {
@@ -28,6 +28,14 @@ export interface MemoryAnswer {
   readonly budgetBytes: number;
 }
 
+export interface EngineDefaults {
+  readonly version: string;
+  /** Tokens per KV block. */
+  readonly blockTokens: number;
+  /** 0…1 */
+  readonly memoryFraction: number;
+}
+
 export type Checked<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: FieldProblem };
 
 /**
@@ -46,8 +54,8 @@ export interface Environment {
   gpusPerNode(hardware: string): number;
   /** Bytes of a KV-cache element of the model: 1 = an FP8 cache. */
   kvElementBytes(model: string): 1 | 2;
-  /** Version used where the scenario names none. */
-  defaultEngineVersion(engine: string): string;
+  /** What an engine runs with where the scenario does not say. */
+  engineDefaults(engine: EngineName): EngineDefaults;
   /** KV bytes per token of the whole model as sent between workers (spec: kvbm section 6.2); `legacy` = the reference's defective formula. */
   kvTransferBytesPerToken(model: string, legacy: boolean): number;
   /** KV blocks per worker, or why the model does not fit and the smallest shape that does. */

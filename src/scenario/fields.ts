@@ -138,24 +138,33 @@ const workload = map(
   { later: ['nested_timestamps', 'sessions', 'trace_shared_prefix', 'client'] },
 );
 
+/** Read by SGLang only. */
+export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'] as const;
+
 const engineFields: MapKind['fields'] = {
-  name: field(choice(['vllm'], ['sglang', 'trtllm']), 'Engine', 'vllm'),
+  name: field(choice(['vllm', 'sglang', 'trtllm']), 'Engine', 'vllm'),
   version: field({ type: 'text', pattern: /^\d+\.\d+(\.\w+)*$/, example: '0.24.0' }, 'Engine version', 'the newest with timing data'),
-  block_size: field(count(2, LIMITS.tokens), 'Tokens per KV block', '64'),
+  block_size: field(count(1, LIMITS.tokens), 'Tokens per KV block; at least 2 but for sglang', '64 for vllm, 1 for sglang, 32 for trtllm'),
   max_num_seqs: field(count(1, LIMITS.tokens), 'Requests running at once, at most', '256'),
-  max_num_batched_tokens: field(count(1, LIMITS.tokens), 'Token budget of a pass', '8192'),
+  max_num_batched_tokens: field(count(1, LIMITS.tokens), 'Token budget of a pass; not sglang', '8192'),
   prefix_caching: field(bool, 'Reuse the KV blocks of equal prefixes', 'true'),
-  chunked_prefill: field(bool, 'Split long prompts over passes', 'true'),
+  chunked_prefill: field(bool, 'Split long prompts over passes; sglang always does', 'true'),
   context_length: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.tokens }, words: ['max'] }, "Longest prompt and output together, tokens; max = the model's", 'max'),
-  memory_fraction: field({ type: 'number', rule: { above: 0, max: 1, percent: true } }, 'Share of GPU memory the engine may use', '0.9'),
-  preemption: field(choice(['lifo', 'fifo']), 'Which request gives way when KV blocks run out', 'lifo'),
+  memory_fraction: field({ type: 'number', rule: { above: 0, max: 1, percent: true } }, 'Share of GPU memory the engine may use; trtllm: of what the model leaves', '0.9; 0.88 for sglang'),
+  preemption: field(choice(['lifo', 'fifo']), 'Which request gives way when KV blocks run out; vllm', 'lifo'),
+  schedule_policy: field(choice(['fifo', 'lpm']), 'Order of the queue: arrival, or longest cached prefix first; sglang', 'fifo'),
+  max_prefill_tokens: field(count(1, LIMITS.tokens), 'Prompt tokens of one prefill batch; sglang', '16384'),
+  chunked_prefill_size: field(count(1, LIMITS.tokens), 'Tokens of one prompt chunk, a multiple of block_size; sglang', '8192'),
+  clip_max_new_tokens: field(count(1, LIMITS.tokens), 'Output tokens set aside per request, at most; sglang', '4096'),
+  schedule_conservativeness: field({ type: 'number', rule: { min: 0, max: 1 } }, 'Share of that output which admission counts; sglang', '1'),
+  decode_interval: field(count(0, LIMITS.tokens), 'Decode passes between two prefill batches; sglang', '0'),
 };
 const engine = field(
   map(engineFields, {
     main: ['name', 'version'],
-    later: ['prefill_interval', 'schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'],
+    later: ['prefill_interval'],
   }),
-  'Engine and its settings; vllm or vllm@0.24.0 for short',
+  'Engine and its settings; sglang or vllm@0.24.0 for short',
   'vllm',
 );
 const kv = field(

@@ -2,7 +2,8 @@ import type { Environment, FieldProblem } from './environment.js';
 import { LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
-import type { DeploymentSpec, EngineSpec, Fidelity, KvTransferSpec, PoolSpec, TimingSpec } from './scenario.js';
+import { resolveEngine, resolveMemoryFraction } from './resolve-engine.js';
+import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
 type Role = PoolSpec['role'];
@@ -113,7 +114,7 @@ const DYNOSIM_BLOCKS = 16384;
 function resolvePool(common: Common, role: Role): PoolSpec {
   const { reader, environment, model, hardware } = common;
   const path = `deployment.${role}`;
-  const engine = resolveEngine(common, role);
+  const engine = resolveEngine({ ...common, role });
   const tp = resolveTp(reader, path);
   const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
   const pool = { role, replicas: reader.number(`${path}.replicas`) ?? 1, tp, engine };
@@ -124,7 +125,7 @@ function resolvePool(common: Common, role: Role): PoolSpec {
     return { ...pool, kvBlocks: reader.number(kvPath('blocks')) ?? DYNOSIM_BLOCKS, kvBlocksEstimated: false };
   }
   reader.text(kvPath('blocks'));
-  const memoryFraction = engineReader(reader, role).number('memory_fraction') ?? 0.9;
+  const memoryFraction = resolveMemoryFraction(reader, role, engine);
   const reserveBytes = reader.number(kvPath('reserve')) ?? 0;
   const sized = { ...pool, engine: { ...engine, memoryFraction }, kvBlocksEstimated: true, ...(reserveBytes > 0 ? { kvReserveBytes: reserveBytes } : {}) };
   if (model === null || hardware === null) return { ...sized, kvBlocks: 1 };
@@ -146,40 +147,6 @@ function resolveTp(reader: Reader, path: string): number {
   return Math.max(1, size);
 }
 
-/** Engine fields of a pool: its own, else the deployment's. */
-function engineReader(reader: Reader, role: Role) {
-  const path = (name: string): string => {
-    const own = `deployment.${role}.engine.${name}`;
-    return reader.has(own) ? own : `deployment.engine.${name}`;
-  };
-  return {
-    path,
-    number: (name: string) => reader.number(path(name)),
-    boolean: (name: string) => reader.boolean(path(name)),
-    choice: <T extends string>(name: string) => reader.choice<T>(path(name)),
-    text: (name: string) => reader.text(path(name)),
-  };
-}
-
-function resolveEngine(common: Common, role: Role): EngineSpec {
-  const { reader, environment, model, fidelity } = common;
-  const engine = engineReader(reader, role);
-  const name = engine.choice<'vllm'>('name') ?? 'vllm';
-  engine.text('context_length');
-  return {
-    name,
-    version: engine.text('version') ?? environment.defaultEngineVersion(name),
-    blockTokens: engine.number('block_size') ?? 64,
-    maxNumSeqs: engine.number('max_num_seqs') ?? (role === 'prefill' && fidelity === 'aisimulate' ? 1 : 256),
-    maxNumBatchedTokens: engine.number('max_num_batched_tokens') ?? 8192,
-    prefixCaching: engine.boolean('prefix_caching') ?? true,
-    chunkedPrefill: engine.boolean('chunked_prefill') ?? true,
-    contextTokens: engine.number('context_length') ?? (model === null ? null : environment.modelContextTokens(model)),
-    memoryFraction: 0.9,
-    preemption: engine.choice<EngineSpec['preemption']>('preemption') ?? 'lifo',
-  };
-}
-
 /** Two pools must run the same engine and cut prompts alike. */
 function checkPools(reader: Reader, pools: readonly PoolSpec[]): void {
   const [prefill, decode] = pools;
@@ -189,6 +156,8 @@ function checkPools(reader: Reader, pools: readonly PoolSpec[]): void {
     const role = reader.has(`deployment.decode.engine.${name}`) ? 'decode' : 'prefill';
     reader.problem('E-COMBINATION', `deployment.${role}.engine.${name}`, `prefill has ${one} and decode ${other}`, `set deployment.engine.${name} for both`);
   };
+  compare('name', prefill.engine.name, decode.engine.name);
+  if (prefill.engine.name !== decode.engine.name) return;
   compare('version', prefill.engine.version, decode.engine.version);
   compare('block_size', prefill.engine.blockTokens, decode.engine.blockTokens);
 }

@@ -4,7 +4,7 @@ import { KV_ROUTER_FIELDS, LIMITS } from './fields.js';
 import { besideFile } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveDeployment } from './resolve-deployment.js';
-import type { Distribution, Fidelity, Load, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
+import type { Distribution, EngineName, Fidelity, Load, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 import { traceRate } from './trace-rate.js';
 
 /**
@@ -19,7 +19,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     name: reader.text('name') ?? name,
     workload: resolveWorkload(reader, run.seed, pools[0]?.engine.blockTokens ?? 64),
     deployment,
-    router: resolveRouter(reader, run.fidelity, pools.some((pool) => pool.replicas > 1)),
+    router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas > 1)),
     timing,
     slo: resolveSlo(reader),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
@@ -62,7 +62,12 @@ function resolveSlo(reader: Reader): SloSpec | null {
   return slo;
 }
 
-function resolveRouter(reader: Reader, fidelity: Fidelity, choiceOfWorkers: boolean): RouterSpec {
+/** When the blocks of a pass show, by profile and engine (spec: scenario section 2.1, compat C3). */
+function defaultVisibility(fidelity: Fidelity, engine: EngineName): RouterSpec['indexVisible'] {
+  return fidelity === 'dynosim' && engine !== 'sglang' ? 'pass_start' : 'pass_end';
+}
+
+function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], choiceOfWorkers: boolean): RouterSpec {
   const wanted = reader.choice<RouterSpec['policy']>('router.policy') ?? 'round_robin';
   const policy = choiceOfWorkers ? wanted : 'round_robin';
   const number = (name: string, fallback: number): number => (policy === 'kv' ? reader.number(`router.${name}`) : undefined) ?? fallback;
@@ -85,7 +90,7 @@ function resolveRouter(reader: Reader, fidelity: Fidelity, choiceOfWorkers: bool
     trackActiveBlocks: flag('track_active_blocks', true),
     trackPrefillTokens: flag('track_prefill_tokens', true),
     assumeKvReuse: flag('assume_kv_reuse', true),
-    indexVisible: visible ?? (fidelity === 'dynosim' ? 'pass_start' : 'pass_end'),
+    indexVisible: visible ?? visibleByDefault,
   };
 }
 

@@ -2,7 +2,8 @@ import { Document, isScalar } from 'yaml';
 import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
-import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, WorkloadSpec } from './scenario.js';
+import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
+import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
 
@@ -123,12 +124,23 @@ function engineData(engine: EngineSpec, sized: boolean): Data {
     version: engine.version,
     block_size: engine.blockTokens,
     max_num_seqs: engine.maxNumSeqs,
-    max_num_batched_tokens: engine.maxNumBatchedTokens,
+    ...(engine.sglang ? {} : { max_num_batched_tokens: engine.maxNumBatchedTokens, chunked_prefill: engine.chunkedPrefill }),
     prefix_caching: engine.prefixCaching,
-    chunked_prefill: engine.chunkedPrefill,
     ...(engine.contextTokens === null ? {} : { context_length: engine.contextTokens }),
     ...(sized ? { memory_fraction: engine.memoryFraction } : {}),
-    preemption: engine.preemption,
+    ...(engine.name === 'vllm' ? { preemption: engine.preemption } : {}),
+    ...(engine.sglang ? sglangData(engine.sglang) : {}),
+  };
+}
+
+function sglangData(sglang: SglangSpec): Data {
+  return {
+    schedule_policy: sglang.schedulePolicy,
+    max_prefill_tokens: sglang.maxPrefillTokens,
+    ...(sglang.chunkedPrefillSize === DEFAULT_CHUNK_TOKENS ? {} : { chunked_prefill_size: sglang.chunkedPrefillSize }),
+    clip_max_new_tokens: sglang.clipMaxNewTokens,
+    schedule_conservativeness: sglang.scheduleConservativeness,
+    decode_interval: sglang.decodeInterval,
   };
 }
 

@@ -2,6 +2,9 @@ import { GapSketch } from '../core/sketch.js';
 import type { EngineObserver } from '../engine/engine.js';
 import { STATUS, type RequestColumns, type StatusCode } from '../metrics/observations.js';
 
+/** Different gaps counted before they go to the sketches. */
+const MOST_PENDING = 32768;
+
 /**
  * Fills the request columns and the pooled token gaps while a run goes on. Gaps count only once
  * their request has completed; until then they are kept as runs of (gap, count).
@@ -11,7 +14,14 @@ export class Recorder {
   readonly gapRates = new GapSketch();
   private readonly gapRuns: (number[] | undefined)[];
 
-  constructor(readonly columns: RequestColumns) {
+  /** Gap → count, on its way to the sketches. */
+  private readonly pending = new Map<number, number>();
+
+  /** @param gapsRepeat many gaps are equal, so they are counted first */
+  constructor(
+    readonly columns: RequestColumns,
+    private readonly gapsRepeat: boolean,
+  ) {
     this.gapRuns = new Array<number[] | undefined>(columns.count);
   }
 
@@ -45,6 +55,18 @@ export class Recorder {
   }
 
   private addGaps(durationMs: number, weight: number): void {
+    if (!this.gapsRepeat) return this.toSketches(durationMs, weight);
+    this.pending.set(durationMs, (this.pending.get(durationMs) ?? 0) + weight);
+    if (this.pending.size >= MOST_PENDING) this.flush();
+  }
+
+  /** Brings everything seen so far into the sketches. */
+  flush(): void {
+    for (const [durationMs, weight] of this.pending) this.toSketches(durationMs, weight);
+    this.pending.clear();
+  }
+
+  private toSketches(durationMs: number, weight: number): void {
     this.gaps.add(durationMs, weight);
     if (durationMs > 0) this.gapRates.add(1000 / durationMs, weight);
   }

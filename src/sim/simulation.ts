@@ -51,7 +51,7 @@ export class Simulation {
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
-    this.recorder = new Recorder(this.columns);
+    this.recorder = new Recorder(this.columns, config.pools.every(({ timing }) => timing.decodeIgnoresContext === true));
     this.privateBlocks = new PrivateBlocks(table.blockCount);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), this.privateBlocks));
@@ -117,6 +117,7 @@ export class Simulation {
     const drained = this.driver.isDrained();
     if (drained) this.checkConservation();
     const plays = this.driver.plays();
+    this.recorder.flush();
     return {
       requests: this.columns,
       gaps: this.recorder.gaps,

@@ -138,6 +138,7 @@ export class WorkerPool {
         privateBlocks: this.privateBlocks,
         observer: this.observer,
         cacheListener: listener === DEAF ? null : cacheEvents,
+        cacheNewsAtPassEnd: listener !== DEAF && this.simulation.router.indexVisible === 'pass_end',
       },
     );
     return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [] };

@@ -74,9 +74,19 @@ export type Hardware = z.infer<typeof hardwareSchema> & { readonly name: string 
 
 const backendSchema = z.strictObject({
   default_version: z.string(),
+  /** Tokens per KV block. */
+  block_tokens: count,
+  memory_fraction: positive.max(1),
+  /** What the fraction is of: all memory of the GPU, or what the model leaves free. */
+  memory_fraction_of: z.enum(['total', 'free']),
   /** By tensor parallelism. */
   activation_coefficients: perGpuCount,
   activation_floor_bytes: z.number().min(0),
+  /** Multiply activations, and runtime memory beside communication buffers. */
+  activation_factor: positive,
+  runtime_factor: positive,
+  /** Precision of prompt attention over an FP8 cache. */
+  attention_over_fp8_cache: z.enum(['bf16', 'fp8']),
 });
 export type Backend = z.infer<typeof backendSchema>;
 
@@ -120,7 +130,7 @@ const hardware = once(() => {
   return new Map<string, Hardware>(entries.map(([name, gpu]) => [name, { ...gpu, name }]));
 });
 
-const backends = once(() => new Map([['vllm', readEngineFile('backends/vllm.yaml', backendSchema)]]));
+const backends = once(() => new Map(['vllm', 'sglang', 'trtllm'].map((name) => [name, readEngineFile(`backends/${name}.yaml`, backendSchema)])));
 
 /** Hugging Face names of the catalogue, aliases included, sorted. */
 export function modelNames(): readonly string[] {

@@ -1,4 +1,4 @@
-import type { Checked, Environment } from '../scenario/environment.js';
+import type { Checked, EngineDefaults, Environment } from '../scenario/environment.js';
 import { findHardware, findModel, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
 import { fittedCoverage } from './fitted.js';
 import { kvElementBytes } from './operators.js';
@@ -17,11 +17,16 @@ export function createEnvironment(): Environment {
     modelContextTokens: (model) => requireModel(model).context ?? null,
     gpusPerNode: (hardware) => requireHardware(hardware).gpus_per_node,
     kvElementBytes: (model) => kvElementBytes(requireModel(model).quant),
-    defaultEngineVersion: (engine) => requireBackend(engine).default_version,
+    engineDefaults,
     kvTransferBytesPerToken: (model, legacy) => kvTransferBytesPerToken(requireModel(model), legacy),
     kvBlocks,
     timingSource,
   };
+}
+
+function engineDefaults(engine: string): EngineDefaults {
+  const { default_version, block_tokens, memory_fraction } = requireBackend(engine);
+  return { version: default_version, blockTokens: block_tokens, memoryFraction: memory_fraction };
 }
 
 /** `auto`: fitted where it covers the shape; `dynosim` then falls back to its polynomial, the others to an error. */

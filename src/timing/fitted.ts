@@ -1,6 +1,6 @@
 import { InputError } from '../core/problem.js';
 import type { Checked, FieldProblem } from '../scenario/environment.js';
-import { hardwareNames, linkBandwidth, modelNames, requireHardware, requireModel, type Hardware, type Model, type Quantization } from './catalogue.js';
+import { hardwareNames, linkBandwidth, modelNames, requireBackend, requireHardware, requireModel, type Hardware, type Model, type Quantization } from './catalogue.js';
 import { compileAllReduce, compileContextAttention, compileGemm, compileGenerationAttention, type AllReduceRow, type FittedForm } from './forms.js';
 import { contextExtrasUs, denseShare, embeddingUs, kvElementBytes, layerElementwiseUs, matrixFlops, type DenseShare, type Linear } from './operators.js';
 import { chooseRow, fittedProfile } from './rows.js';
@@ -23,6 +23,8 @@ interface Plan {
   /** By quantisation: the layers' own, and bf16 for the logits. */
   readonly gemm: ReadonlyMap<Quantization, FittedForm>;
   readonly context: FittedForm;
+  /** Precision of the context attention. */
+  readonly attention: 'bf16' | 'fp8';
   readonly generation: FittedForm;
   /** Null without tensor parallelism. */
   readonly allReduce: AllReduceRow | null;
@@ -89,8 +91,9 @@ class FittedTiming implements PassTiming {
     this.layerGemms = share.layerLinears.map(gemm);
     this.logitsGemm = gemm(share.logits);
     this.allReduce = plan.allReduce === null ? () => 0 : compileAllReduce(plan.allReduce);
-    this.context = compileContextAttention(plan.context, gpu, share);
-    this.contextExtras = contextExtrasUs(gpu, share, 2);
+    const fp8 = plan.attention === 'fp8';
+    this.context = compileContextAttention(plan.context, gpu, fp8 ? (gpu.flops.fp8 ?? gpu.flops.bf16) : gpu.flops.bf16, share);
+    this.contextExtras = contextExtrasUs(gpu, share, fp8 ? 1 : 2);
     this.generation = compileGenerationAttention(plan.generation, gpu, share);
     this.layersPerMs = share.layers / 1000;
   }
@@ -176,7 +179,8 @@ function planFor(question: FittedQuestion): Checked<Plan> {
   const cacheBits = kvElementBytes(model.quant) * 8;
   const layers = find('gemm', model.quant);
   const logits = model.quant === 'bf16' ? layers : find('gemm', 'bf16');
-  const context = find('ctx', `bf16/kv${cacheBits}`);
+  const fp8Context = cacheBits === 8 && requireBackend(question.engine).attention_over_fp8_cache === 'fp8' ? find('ctx', 'fp8/kv8') : null;
+  const context = fp8Context ?? find('ctx', `bf16/kv${cacheBits}`);
   const generation = find('gen', `kv${cacheBits}`);
   if (layers === null || logits === null || context === null || generation === null) return gap('hardware', `no kernel measurements for ${model.quant} weights and ${cacheBits}-bit KV on ${gpu.name} or its like`);
 
@@ -190,7 +194,7 @@ function planFor(question: FittedQuestion): Checked<Plan> {
   const share = denseShare(model, tp);
   const gemm = new Map([[model.quant, layers], ['bf16', logits]] as const);
   const allReduce = reduction === null ? null : acrossNodes(reduction.row, gpu, tp);
-  return { ok: true, value: { gpu, share, gemm, context, generation, allReduce, description: describe(question, model.quant, share, served, tp <= gpu.gpus_per_node) } };
+  return { ok: true, value: { gpu, share, gemm, context, attention: fp8Context ? 'fp8' : 'bf16', generation, allReduce, description: describe(question, model.quant, share, served, tp <= gpu.gpus_per_node) } };
 }
 
 /** Beyond one node: the node's own time scaled by traffic and by the narrower link (perf-model section 2.4). */

@@ -58,20 +58,20 @@ export function compileGemm(row: FittedForm, gpu: Hardware, linear: Linear): (m:
 }
 
 /**
- * One layer's bf16 context attention (form C with the prefix rule of perf-model section 2.4), µs.
+ * One layer's context attention at a matrix rate of `flops` flop/s (form C with the prefix rule of perf-model section 2.4), µs.
  * Arguments: requests b, mean end and mean start of their chunks in tokens, Σ(end² − start²). Requests
  * are taken as equal except in the arithmetic, which follows the true Σ: with equal ones this is the form exactly.
  */
-export function compileContextAttention(row: FittedForm, gpu: Hardware, share: DenseShare): (b: number, end: number, start: number, work: number) => number {
+export function compileContextAttention(row: FittedForm, gpu: Hardware, flops: number, share: DenseShare): (b: number, end: number, start: number, work: number) => number {
   const [p0, p1, p2, p3, p4] = coefficients(row, 5) as [number, number, number, number, number];
   const { heads, kvHeads, headDim, kvBytes } = share;
-  const perWork = ((2 * heads * headDim) / (gpu.flops.bf16 / 1e6)) / p1;
+  const perWork = ((2 * heads * headDim) / (flops / 1e6)) / p1;
   const perToken = (headDim * (4 * heads + 2 * kvHeads * (2 + kvBytes))) / (gpu.memory_bandwidth / 1e6) / p2;
   return (b, end, start, work) => {
     const fresh = 1 - (start / end) ** 2;
     const compute = Math.max(perWork * work * (1 + p3 / end), ((p4 * end) / 1000) * fresh);
     const time = (p0 + perToken * b * end) * fresh + compute;
-    return Math.max(contextAttentionRooflineUs(gpu, share, b, end) * fresh, time);
+    return Math.max(contextAttentionRooflineUs(gpu, flops, share, b, end) * fresh, time);
   };
 }
 

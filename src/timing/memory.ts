@@ -1,4 +1,5 @@
 import type { Checked, FieldProblem, MemoryAnswer, MemoryQuestion } from '../scenario/environment.js';
+import type { EngineSpec } from '../scenario/scenario.js';
 import { byGpuCount, requireBackend, requireHardware, requireModel, type Backend, type Hardware, type Model } from './catalogue.js';
 import { denseShare, kvElementBytes, legalTensorParallel, weightBytes } from './operators.js';
 
@@ -14,12 +15,12 @@ export function weightsBytes(model: Model, tp: number): number {
 /** Activations of the largest pass, `passTokens` tokens. */
 export function activationBytes(model: Model, backend: Backend, tp: number, passTokens: number): number {
   const width = model.heads * model.head_dim;
-  return Math.max(2 * passTokens * width * byGpuCount(backend.activation_coefficients, tp), backend.activation_floor_bytes);
+  return backend.activation_factor * Math.max(2 * passTokens * width * byGpuCount(backend.activation_coefficients, tp), backend.activation_floor_bytes);
 }
 
 /** Communication buffers and the runtime. */
-export function runtimeBytes(gpu: Hardware, tp: number): number {
-  return byGpuCount(gpu.nccl_bytes, tp) + gpu.other_bytes;
+export function runtimeBytes(gpu: Hardware, backend: Backend, tp: number): number {
+  return byGpuCount(gpu.nccl_bytes, tp) + backend.runtime_factor * gpu.other_bytes;
 }
 
 /** KV bytes a token takes on each GPU: its share of the KV heads, a copy where there are fewer heads than GPUs; latent caches are not split. */
@@ -47,7 +48,8 @@ export function kvCapacity(budgetBytes: number, kvBytesPerToken: number, blockTo
 }
 
 /**
- * KV blocks of one worker under vLLM's rule: a fraction of the GPU's memory less everything else.
+ * KV blocks of one worker: a fraction of the GPU's memory less everything else (vLLM, SGLang), or that
+ * fraction of what everything else leaves (TensorRT-LLM).
  * Problems (field `tp`, `model`): the family has no memory model; tp does not split the model; it does
  * not fit, with the smallest tp that does and what it leaves. Throws InputError for unknown names.
  */
@@ -72,16 +74,25 @@ function refuse(problem: FieldProblem): Checked<MemoryAnswer> {
 function memoryAt(question: MemoryQuestion, model: Model, tp: number): MemoryAnswer {
   const gpu = requireHardware(question.hardware);
   const { engine, reserveBytes } = question;
+  const backend = requireBackend(engine.name);
   const parts = {
     weightsBytes: weightsBytes(model, tp),
-    activationBytes: activationBytes(model, requireBackend(engine.name), tp, engine.maxNumBatchedTokens),
-    runtimeBytes: runtimeBytes(gpu, tp),
+    activationBytes: activationBytes(model, backend, tp, passTokens(engine)),
+    runtimeBytes: runtimeBytes(gpu, backend, tp),
     kvBytesPerTokenPerGpu: kvBytesPerTokenPerGpu(model, tp),
   };
   const used = parts.weightsBytes + parts.activationBytes + parts.runtimeBytes;
-  const budgetBytes = gpu.memory_bytes * engine.memoryFraction - used - reserveBytes;
+  const budgetBytes =
+    backend.memory_fraction_of === 'free'
+      ? (gpu.memory_bytes - used - reserveBytes) * engine.memoryFraction
+      : gpu.memory_bytes * engine.memoryFraction - used - reserveBytes;
   const { blocks } = kvCapacity(budgetBytes, parts.kvBytesPerTokenPerGpu, engine.blockTokens);
   return { ...parts, budgetBytes, blocks: Math.max(0, blocks) };
+}
+
+/** Tokens of the largest pass. */
+function passTokens({ sglang, maxNumBatchedTokens }: EngineSpec): number {
+  return sglang ? Math.min(sglang.chunkedPrefillSize, sglang.maxPrefillTokens) : maxNumBatchedTokens;
 }
 
 const gigabytes = (bytes: number): string => (bytes / 1e9).toFixed(1);
@@ -92,7 +103,8 @@ function overflow(question: MemoryQuestion, answer: MemoryAnswer): string {
   const memory = requireHardware(question.hardware).memory_bytes;
   const parts = [`weights ${gigabytes(weights)}`, `activations ${gigabytes(activations)}`, `runtime ${gigabytes(runtime)}`];
   if (reserveBytes > 0) parts.push(`reserve ${gigabytes(reserveBytes)}`);
-  const limit = `${gigabytes(memory * engine.memoryFraction)} GB (${Number((engine.memoryFraction * 100).toFixed(2))}% of ${gigabytes(memory)} GB)`;
+  const share = `${gigabytes(memory * engine.memoryFraction)} GB (${Number((engine.memoryFraction * 100).toFixed(2))}% of ${gigabytes(memory)} GB)`;
+  const limit = requireBackend(engine.name).memory_fraction_of === 'free' ? `${gigabytes(memory)} GB` : share;
   const total = `${gigabytes(weights + activations + runtime + reserveBytes)} GB per GPU (${parts.join(', ')})`;
   return answer.budgetBytes > 0 ? `${total} leave less than one KV block of ${limit}` : `${total} exceed ${limit}`;
 }

@@ -140,11 +140,11 @@ export function gemmRooflineUs(gpu: Hardware, flops: number, elementBytes: numbe
   return Math.max((2 * m * n * k) / flops, (elementBytes * (m * n + m * k + n * k)) / gpu.memory_bandwidth) * 1e6;
 }
 
-/** Roofline of the causal attention of `b` prompts of `s` tokens without a prefix, in bf16, µs. */
-export function contextAttentionRooflineUs(gpu: Hardware, share: DenseShare, b: number, s: number): number {
+/** Roofline of the causal attention of `b` prompts of `s` tokens without a prefix, at `flops` flop/s, µs. */
+export function contextAttentionRooflineUs(gpu: Hardware, flops: number, share: DenseShare, b: number, s: number): number {
   const { heads, kvHeads, headDim, kvBytes } = share;
   const bytes = 4 * b * heads * s * headDim + kvBytes * b * 2 * kvHeads * s * headDim;
-  return Math.max((2 * b * s * s * heads * headDim) / gpu.flops.bf16, bytes / gpu.memory_bandwidth) * 1e6;
+  return Math.max((2 * b * s * s * heads * headDim) / flops, bytes / gpu.memory_bandwidth) * 1e6;
 }
 
 /** Roofline of one decode step's attention, `b` requests at a sequence length of `s` tokens, µs. */

@@ -67,7 +67,18 @@ describe('bad input', () => {
     [named, "test.yaml:2:1: error E-MISSING: deployment: no workers: agg, or prefill with decode, is required; add 'agg: {replicas: 2}'"],
     [`${named}, agg: {tp: 2, shape: tp2}`, 'test.yaml:2:69: error E-CONFLICT: deployment.agg.shape: deployment.agg.tp is set at line 2; keep one'],
     [`${named}, agg: {replicas: 0}`, 'test.yaml:2:72: error E-RANGE: deployment.agg.replicas: 0 is out of range; write an integer of at least 1'],
-    [`${named}, engine: sglang, agg: {}`, "test.yaml:2:64: error E-UNSUPPORTED: deployment.engine.name: 'sglang' is not supported yet; use one of vllm"],
+    [`${named}, engine: sglan, agg: {}`, "test.yaml:2:64: error E-ENUM: deployment.engine.name: 'sglan' is not one of vllm, sglang, trtllm; did you mean 'sglang'?"],
+    [`${named}, engine: {name: sglang, max_num_batched_tokens: 9}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.max_num_batched_tokens: not read by sglang; remove it'],
+    [`${named}, engine: {name: sglang, chunked_prefill: false}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.chunked_prefill: not read by sglang; remove it'],
+    [`${named}, engine: sglang, agg: {engine: {preemption: fifo}}`, 'test.yaml:2:86: error E-NO-EFFECT: deployment.agg.engine.preemption: not read by sglang; remove it'],
+    [`${named}, engine: {name: trtllm, preemption: fifo}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.preemption: not read by trtllm; remove it'],
+    [`${named}, engine: {name: trtllm, decode_interval: 2}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.decode_interval: not read by trtllm; remove it or set engine: sglang'],
+    [`${named}, engine: {schedule_policy: lpm}, agg: {}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.schedule_policy: not read by vllm; remove it or set engine: sglang'],
+    [`${named}, engine: {name: sglang, schedule_conservativeness: 1.5}, agg: {}`, 'test.yaml:2:106: error E-RANGE: deployment.engine.schedule_conservativeness: 1.5 is out of range; write a number from 0 to 1'],
+    [`${named}, engine: {name: sglang, block_size: 48, chunked_prefill_size: 100}, agg: {}`, 'test.yaml:2:117: error E-RANGE: deployment.engine.chunked_prefill_size: 100 is not a multiple of block_size (48); use 144'],
+    [`${named}, engine: {block_size: 1}, agg: {}`, 'test.yaml:2:77: error E-RANGE: deployment.engine.block_size: 1 is out of range; write an integer of at least 2'],
+    [`${named}, engine: {prefill_interval: 2}, agg: {}`, 'test.yaml:2:65: error E-UNSUPPORTED: deployment.engine.prefill_interval: not supported yet; remove it'],
+    [`${named}, prefill: {engine: sglang}, decode: {engine: vllm}`, 'test.yaml:2:99: error E-COMBINATION: deployment.decode.engine.name: prefill has sglang and decode vllm; set deployment.engine.name for both'],
     [`${named}, agg: {}, kv_transfer: {bandwidth: tcp}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.kv_transfer.bandwidth: aggregated workers send no KV; remove it or use prefill and decode pools'],
     [`${named}, prefill: {}, decode: {}, kv_transfer: {bandwidth: none, latency: 1 ms}`, 'test.yaml:2:112: error E-NO-EFFECT: deployment.kv_transfer.latency: not read with bandwidth none: transfers are instant; remove it or set bandwidth'],
     [`${named}, prefill: {}, decode: {}, kv_transfer: {bandwidth: fast}`, "test.yaml:2:106: error E-ENUM: deployment.kv_transfer.bandwidth: 'fast' is not one of none, nvlink, ib_rdma_gdr, roce_rdma_gdr, efa_libfabric_gdr, tcp; use one of these"],
@@ -76,6 +87,13 @@ describe('bad input', () => {
     [`${named}, engine: {max_num_seqs: 9}, agg: {engine: {max_num_seqs: 8}}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.max_num_seqs: not read in this configuration; remove it'],
   ])('deployment %s', (fields, expected) => {
     expect(one(deployment(fields))).toBe(expected);
+  });
+
+  it('sglang keeps its cache on under dynosim', () => {
+    const text = `${deployment(`${named}, engine: {name: sglang, prefix_caching: false}, agg: {}`)}run: {fidelity: dynosim}\n`;
+    expect(one(text)).toBe('test.yaml:2:79: error E-NO-EFFECT: deployment.engine.prefix_caching: sglang keeps its cache on under fidelity dynosim; remove it or set another run.fidelity');
+    expect(problemsOf(() => load(text.replace('false', 'true')))).toEqual([]);
+    expect(problemsOf(() => load(text.replace('dynosim', 'realistic')))).toEqual([]);
   });
 
   const workload = (fields: string): string => `workload: {${fields}}\ndeployment: {${named}, agg: {replicas: 2}}\n`;

@@ -6,7 +6,7 @@ import { formatProblem } from '../../src/core/problem.js';
 import { candidateId, canonicalJson, scenarioHash } from '../../src/scenario/hash.js';
 import { loadFile } from '../../src/scenario/load.js';
 import { scenarioToYaml } from '../../src/scenario/to-yaml.js';
-import { environment, files, load, problemsOf, scenarioOf, scenarioText } from './support.js';
+import { environment, files, load, problemsOf, scenarioOf, scenarioText, sweepOf } from './support.js';
 
 const disagg = (more = ''): string => `workload: {synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}
 deployment: {model: Qwen/Qwen3-8B, hardware: h200_sxm, prefill: {replicas: 1}, decode: {replicas: 3, tp: 2}}
@@ -47,6 +47,56 @@ describe('defaults by fidelity', () => {
     const { deployment, router } = scenarioOf(disagg(), sets);
     expect(deployment.pools.map((pool) => [pool.engine.maxNumSeqs, pool.kvBlocks])).toEqual([[4, 77], [256, 77]]);
     expect(router.indexVisible).toBe('pass_end');
+  });
+});
+
+describe('engines', () => {
+  const engineOf = (engine: string, sets: readonly string[] = []) => scenarioOf(scenarioText('router: kv'), [`deployment.engine=${engine}`, ...sets]);
+
+  it('sglang: its defaults and settings', () => {
+    const { engine, kvBlocks } = engineOf('sglang').deployment.pools[0]!;
+    expect(engine).toEqual({
+      name: 'sglang', version: '0.5.14', blockTokens: 1, maxNumSeqs: 256, maxNumBatchedTokens: 8192, prefixCaching: true, chunkedPrefill: true, contextTokens: 40_960, memoryFraction: 0.88, preemption: 'lifo',
+      sglang: { schedulePolicy: 'fifo', maxPrefillTokens: 16384, chunkedPrefillSize: 8192, clipMaxNewTokens: 4096, scheduleConservativeness: 1, decodeInterval: 0 },
+    });
+    expect(kvBlocks).toBe(Math.floor(4096 * 0.88 * 64));
+    const set = engineOf('{name: sglang, version: 0.5.10, block_size: 16, prefix_caching: false, memory_fraction: 0.8, schedule_policy: lpm, max_prefill_tokens: 4, chunked_prefill_size: 32, clip_max_new_tokens: 6, schedule_conservativeness: 0.5, decode_interval: 3}');
+    expect(set.deployment.pools[0]!.engine).toMatchObject({
+      version: '0.5.10', blockTokens: 16, prefixCaching: false, memoryFraction: 0.8,
+      sglang: { schedulePolicy: 'lpm', maxPrefillTokens: 4, chunkedPrefillSize: 32, clipMaxNewTokens: 6, scheduleConservativeness: 0.5, decodeInterval: 3 },
+    });
+  });
+
+  it('trtllm: its defaults', () => {
+    expect(engineOf('trtllm').deployment.pools[0]!.engine).toEqual({
+      name: 'trtllm', version: '1.3.0rc20', blockTokens: 32, maxNumSeqs: 256, maxNumBatchedTokens: 8192, prefixCaching: true, chunkedPrefill: true, contextTokens: 40_960, memoryFraction: 0.9, preemption: 'lifo',
+    });
+    expect(engineOf('trtllm@1.3.0rc10').deployment.pools[0]!.engine.version).toBe('1.3.0rc10');
+  });
+
+  it('dynosim: blocks show at the end of a pass, and only vllm limits the context', () => {
+    const visible = ['vllm', 'sglang', 'trtllm'].map((engine) => {
+      const { router, deployment } = engineOf(engine, ['run.fidelity=dynosim']);
+      return [router.indexVisible, deployment.pools[0]!.engine.contextTokens];
+    });
+    expect(visible).toEqual([['pass_start', 40_960], ['pass_end', null], ['pass_start', null]]);
+    expect(engineOf('sglang', ['run.fidelity=dynosim', 'router.index.visible=pass_start', 'deployment.engine={context_length: 99}'])).toMatchObject({ router: { indexVisible: 'pass_start' }, deployment: { pools: [{ engine: { contextTokens: 99 } }] } });
+  });
+
+  it('a chunk that is not whole blocks is only ever the default', () => {
+    const scenario = engineOf('{name: sglang, block_size: 48}');
+    expect(scenario.deployment.pools[0]!.engine.sglang!.chunkedPrefillSize).toBe(8192);
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+  });
+
+  it('a sweep over engines drops what an engine does not read', () => {
+    const { candidates } = sweepOf(scenarioText('space: {deployment.engine.name: [vllm, sglang, trtllm], deployment.engine.schedule_policy: [fifo, lpm]}'));
+    expect(candidates.map(({ dimensions }) => dimensions)).toEqual([
+      { 'deployment.engine.name': 'vllm' },
+      { 'deployment.engine.name': 'sglang', 'deployment.engine.schedule_policy': 'fifo' },
+      { 'deployment.engine.name': 'sglang', 'deployment.engine.schedule_policy': 'lpm' },
+      { 'deployment.engine.name': 'trtllm' },
+    ]);
   });
 });
 
@@ -134,6 +184,7 @@ describe('extends', () => {
 const scenarios = fc
   .record({
     prefill: fc.boolean(),
+    engine: fc.constantFrom<unknown>('vllm', 'sglang', 'trtllm@1.3.0rc10', { name: 'sglang', block_size: 3, schedule_policy: 'lpm', decode_interval: 2, schedule_conservativeness: 0.3 }, { name: 'trtllm', max_num_batched_tokens: 4096, chunked_prefill: false }),
     tp: fc.constantFrom(1, 2, 4),
     replicas: fc.integer({ min: 2, max: 9 }),
     blocks: fc.option(fc.integer({ min: 1, max: 5000 }), { nil: undefined }),
@@ -152,6 +203,7 @@ const scenarios = fc
     deployment: {
       model: 'Qwen/Qwen3-8B',
       hardware: 'h200_sxm',
+      engine: r.engine,
       ...(r.blocks === undefined ? {} : { kv: { blocks: r.blocks } }),
       ...(r.prefill ? { prefill: { tp: r.tp }, decode: { replicas: r.replicas }, kv_transfer: { bandwidth: r.bandwidth } } : { agg: { replicas: r.replicas, tp: r.tp } }),
     },

@@ -15,7 +15,7 @@ export const environment: Environment = {
   modelContextTokens: () => 40_960,
   gpusPerNode: () => 8,
   kvElementBytes: () => 2,
-  defaultEngineVersion: () => '0.24.0',
+  engineDefaults: (engine) => ({ vllm: { version: '0.24.0', blockTokens: 64, memoryFraction: 0.9 }, sglang: { version: '0.5.14', blockTokens: 1, memoryFraction: 0.88 }, trtllm: { version: '1.3.0rc20', blockTokens: 32, memoryFraction: 0.9 } })[engine],
   kvTransferBytesPerToken: (_, legacy) => (legacy ? 100_000 : 147_456),
   kvBlocks: ({ model, tp, engine, reserveBytes }) =>
     model.endsWith('70B') && tp === 1

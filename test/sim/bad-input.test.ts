@@ -31,7 +31,7 @@ describe('engine arguments that are refused, each at its place', () => {
   it.each<[string, string, string, string, number, RegExp]>([
     ['unknown key', '{"block_size": 64, "blok_size": 64}', 'E-FIELD', 'blok_size', 20, /block_size/],
     ['removed key', '{"watermark": 0.01}', 'E-FIELD', 'watermark', 2, /./],
-    ['no block', '{"num_gpu_blocks": 0}', 'E-RANGE', 'num_gpu_blocks', 20, /at least 1/],
+    ['no block', '{"num_gpu_blocks": 0}', 'E-RANGE', 'num_gpu_blocks', 20, /an integer from 1/],
     ['half a block', '{"num_gpu_blocks": 1.5}', 'E-RANGE', 'num_gpu_blocks', 20, /integer/],
     ['negative speed-up', '{"speedup_ratio": -1}', 'E-RANGE', 'speedup_ratio', 19, /at least 0/],
     ['text for a number', '{"max_num_seqs": "8"}', 'E-RANGE', 'max_num_seqs', 18, /integer of at least 1/],

@@ -58,6 +58,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
         secondToken: () => undefined,
         caughtUp: () => undefined,
       },
+      cacheNewsAtPassEnd: false,
       cacheListener: { stored: (block) => void seen.stored.push(block), removed: (block) => void seen.removed.push(block) },
     },
   );

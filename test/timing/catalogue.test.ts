@@ -118,8 +118,9 @@ describe('environment', () => {
     expect(environment.modelContextTokens('Qwen/Qwen3-32B')).toBe(40960);
     expect(environment.modelContextTokens('zai-org/GLM-5')).toBeNull();
     expect([environment.gpusPerNode('h200_sxm'), environment.gpusPerNode('gb200')]).toEqual([8, 4]);
-    expect(environment.defaultEngineVersion('vllm')).toBe('0.24.0');
-    expect(() => environment.defaultEngineVersion('sglang')).toThrow(/vllm/);
+    expect(environment.engineDefaults('vllm')).toEqual({ version: '0.24.0', blockTokens: 64, memoryFraction: 0.9 });
+    expect(environment.engineDefaults('sglang')).toEqual({ version: '0.5.14', blockTokens: 1, memoryFraction: 0.88 });
+    expect(environment.engineDefaults('trtllm')).toEqual({ version: '1.3.0rc20', blockTokens: 32, memoryFraction: 0.9 });
     expect(environment.kvTransferBytesPerToken('Qwen/Qwen3-32B', true)).toBe(163840);
   });
 

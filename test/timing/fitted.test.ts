@@ -42,6 +42,23 @@ describe('fitted totals (perf-model section 9.1)', () => {
     expect(timing.decodeMs(decode(32, 4250)).toFixed(4)).toBe('15.3915');
   });
 
+  it.each([
+    ['sglang', '0.5.14', 151.963148, 11.711542],
+    ['trtllm', '1.3.0rc20', 165.202174, 11.716585],
+  ])('of Qwen3-32B-FP8 on %s, within a tenth of the tables', (engine, engineVersion, prefillMs, decodeMs) => {
+    const timing = timingOf({ model: 'Qwen/Qwen3-32B-FP8', engine, engineVersion });
+    expect(Math.abs(timing.prefillMs(prefill(1, 4000)) / prefillMs - 1)).toBeLessThan(0.1);
+    expect(Math.abs(timing.decodeMs(decode(32, 4250)) / decodeMs - 1)).toBeLessThan(0.1);
+  });
+
+  it('attends over an FP8 cache in FP8 where the engine does', () => {
+    const calibration = (engine: string) => fittedTiming(question({ model: 'Qwen/Qwen3-32B-FP8', hardware: 'h100_sxm', engine, engineVersion: '0.5.14' })).description.calibration;
+    expect(calibration('vllm')).toContain('ctx bf16/kv8 from');
+    expect(calibration('sglang')).not.toContain('ctx bf16/kv8');
+    expect(calibration('sglang')).toContain('gemm bf16 from h200_sxm sglang 0.5.14');
+    expect(calibration('trtllm')).toContain('ctx fp8/kv8 from h200_sxm trtllm 1.3.0rc20');
+  });
+
   it('answers the same twice, from memory the second time', () => {
     const timing = timingOf();
     const shape = mixed(prefill(3, 700, 100), decode(17, 900));

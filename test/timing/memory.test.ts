@@ -33,6 +33,28 @@ describe('worked examples', () => {
     expect(budget).toBeCloseTo(budgetBytes, 2);
   });
 
+  it.each([
+    ['trtllm', 0.9, undefined, 872415232, 358612992 + 3758096384, 116324853350.4, 110936],
+    ['sglang', 0.88, { chunkedPrefillSize: 8192, maxPrefillTokens: 16384 }, 1311978291.2, 358612992 + 4509715660.8, 109890943057.92, 104800],
+  ] as const)('Qwen3-32B-FP8 tp 2 h200 on %s (perf-model section 9.5)', (name, memoryFraction, sglang, activationBytes, runtimeBytes, budgetBytes, blocks) => {
+    const answer = ask('Qwen/Qwen3-32B-FP8', 'h200_sxm', 2, { name, memoryFraction, ...(sglang ? { sglang: sglang as EngineSpec['sglang'] } : {}) });
+    if (!answer.ok) throw new Error(answer.problem.what);
+    expect(answer.value.blocks).toBe(blocks);
+    expect(answer.value.activationBytes).toBeCloseTo(activationBytes, 2);
+    expect(answer.value.runtimeBytes).toBeCloseTo(runtimeBytes, 2);
+    expect(answer.value.budgetBytes).toBeCloseTo(budgetBytes, 2);
+  });
+
+  it('SGLang: the largest pass is one chunk, not max_num_batched_tokens', () => {
+    const activations = (chunkedPrefillSize: number, maxNumBatchedTokens: number) => {
+      const answer = ask('Qwen/Qwen3-32B', 'h200_sxm', 2, { name: 'sglang', maxNumBatchedTokens, sglang: { chunkedPrefillSize, maxPrefillTokens: 16384 } as EngineSpec['sglang'] });
+      return answer.ok ? answer.value.activationBytes : NaN;
+    };
+    expect(activations(4096, 8192)).toBe(activations(4096, 1024));
+    expect(activations(8192, 8192)).toBeCloseTo(2 * activations(4096, 8192), 3);
+    expect(activations(32768, 8192)).toBe(activations(16384, 8192));
+  });
+
   it('floors tokens, then blocks (engine W20)', () => {
     expect(kvCapacity(80e9 * 0.9 - 20e9, 131072, 64)).toEqual({ tokens: 396728, blocks: 6198 });
     expect(kvCapacity((80e9 - 20e9) * 0.9, 131072, 32)).toEqual({ tokens: 411987, blocks: 12874 });
@@ -70,6 +92,13 @@ describe('what does not fit', () => {
     const { what } = problem('Qwen/Qwen3-0.6B', 'l40s', 1, {}, 60e9);
     expect(what).toContain('reserve 60.0');
     expect(what).toContain('exceed 44.4 GB (92% of 48.3 GB)');
+  });
+
+  it('TensorRT-LLM takes its fraction of what is left, so all memory is the limit', () => {
+    expect(problem('meta-llama/Llama-3.1-70B', 'h100_sxm', 1, { name: 'trtllm', memoryFraction: 0.9 })).toMatchObject({
+      what: '146.3 GB per GPU (weights 141.1, activations 1.5, runtime 3.8) exceed 85.9 GB',
+      hint: 'tp: 2 leaves 9.3 GB for KV, tp: 4 leaves 41.2 GB',
+    });
   });
 
   it('says so when nothing fits', () => {

@@ -59,7 +59,7 @@ describe('operators of Qwen3-32B at tp 2 (perf-model section 9.1)', () => {
     expect(gemmRooflineUs(h200, fp8Flops, 1, 32, 5120, 5120) / 1000).toBeCloseTo(0.0055296, 9);
     expect(gemmRooflineUs(h200, fp8Flops, 1, 4000, 25600, 5120) / 1000).toBeCloseTo(0.530119, 6);
     expect(gemmRooflineUs(h200, h200.flops.bf16, 2, 32, 75968, 5120) / 1000).toBeCloseTo(0.16314624, 9);
-    expect(contextAttentionRooflineUs(h200, fp8, 1, 4000) / 1000).toBeCloseTo(0.132529828, 9);
+    expect(contextAttentionRooflineUs(h200, h200.flops.bf16, fp8, 1, 4000) / 1000).toBeCloseTo(0.132529828, 9);
     expect(generationAttentionRooflineUs(h200, fp8, 32, 4250) / 1000).toBeCloseTo(0.029115733, 9);
   });
 });
@@ -69,7 +69,7 @@ describe('fitted forms (perf-model section 9.2)', () => {
     const gemm = compileGemm(row('gemm', 'bf16'), h200, square('bf16'));
     expect(gemm(4000).toFixed(3)).toBe('268.698');
     expect(gemm(32).toFixed(4)).toBe('17.1210');
-    expect(compileContextAttention(row('ctx', 'bf16/kv16'), h200, bf16)(1, 4000, 0, 4000 ** 2).toFixed(3)).toBe('258.082');
+    expect(compileContextAttention(row('ctx', 'bf16/kv16'), h200, h200.flops.bf16, bf16)(1, 4000, 0, 4000 ** 2).toFixed(3)).toBe('258.082');
     expect(compileGenerationAttention(row('gen', 'kv16'), h200, bf16)(32, 4250).toFixed(4)).toBe('77.3705');
   });
 
@@ -80,7 +80,7 @@ describe('fitted forms (perf-model section 9.2)', () => {
   });
 
   it('scales context attention by the part of the square that is new', () => {
-    const attention = compileContextAttention(row('ctx', 'bf16/kv16'), h200, bf16);
+    const attention = compileContextAttention(row('ctx', 'bf16/kv16'), h200, h200.flops.bf16, bf16);
     const whole = attention(1, 4000, 0, 4000 ** 2);
     expect(attention(1, 4000, 3000, 4000 ** 2 - 3000 ** 2)).toBeCloseTo(whole * (1 - 0.75 ** 2), 9);
   });
