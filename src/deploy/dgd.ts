@@ -54,8 +54,7 @@ const RDMA_ENV = [
  * release cannot be given), `E-COMBINATION`, and everything `validateDgd` finds wrong.
  */
 export function generateDgd(scenario: Scenario, options: DgdOptions = {}): DgdManifest {
-  const unsupported = scenario.deployment.pools.find(({ engine }) => engine.name !== 'vllm');
-  if (unsupported) throw new InputError({ code: 'E-UNSUPPORTED', path: 'deployment.engine', what: `manifests for ${unsupported.engine.name} are not supported yet`, hint: "only 'vllm' can be deployed" });
+  refuseOtherEngines(scenario.deployment);
   const engineVersion = scenario.deployment.pools[0]?.engine.version ?? '';
   const version = parseDynamoVersion(options.dynamoVersion ?? dynamoForVllm(engineVersion));
   const api = options.api ?? defaultApi(version);
@@ -71,6 +70,13 @@ export function generateDgd(scenario: Scenario, options: DgdOptions = {}): DgdMa
   const errors = problems.filter(isError);
   if (errors.length > 0) throw new InputError(errors);
   return { manifest, yaml: header(scenario, options, version) + yamlText(manifest), warnings: problems };
+}
+
+/** Manifests run plain vLLM. */
+function refuseOtherEngines({ pools }: DeploymentSpec): void {
+  const other = pools.find(({ engine }) => engine.name !== 'vllm');
+  if (other) throw new InputError({ code: 'E-UNSUPPORTED', path: 'deployment.engine', what: `manifests for ${other.engine.name} are not supported yet`, hint: "only 'vllm' can be deployed" });
+  if (pools.some(({ engine }) => engine.speculative)) throw new InputError({ code: 'E-UNSUPPORTED', path: 'deployment.speculative', what: 'manifests with speculative decoding are not supported yet', hint: 'deploy without it' });
 }
 
 function isError(problem: Problem): boolean {

@@ -1,14 +1,11 @@
 import { chargedMs } from '../core/nanoseconds.js';
-import type { PassShape } from '../timing/timing.js';
-import { createBlockCache, type BlockCache } from './block-cache.js';
-import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
-import { Lockstep } from './lockstep.js';
-import { Sequence } from './sequence.js';
-import { Span } from './span.js';
-import { Speculation } from './speculation.js';
+import { BlockSpans } from './block-spans.js';
+import type { Verdict } from './block-state.js';
+import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
+import type { Sequence } from './sequence.js';
+import type { Speculation } from './speculation.js';
 
-export type Outcome = 'scheduled' | 'blocked' | 'preempted';
-export type Verdict = 'admit' | 'wait' | 'reject';
+type Outcome = 'scheduled' | 'blocked' | 'preempted';
 
 /**
  * What vLLM's and TensorRT-LLM's schedulers share: running requests first, then the queue, strictly
@@ -19,160 +16,11 @@ export type Verdict = 'admit' | 'wait' | 'reject';
  * nothing but tokens can happen; a *general pass* runs one in full, on the group where it can, request
  * by request where it must (blocks run out, an odd set of unfinished prompts). Source: spec fast-core.
  */
-export abstract class BlockCore implements EngineCore {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
-  protected readonly cache: BlockCache;
-  protected readonly waiting: Sequence[] = [];
-  /** In order of admission. */
-  protected readonly running: Sequence[] = [];
-  /** Those that run and are not in the group: prompts under way, requests that sat a pass out. */
-  private loose: Sequence[] = [];
-  private readonly group: Lockstep;
-  /** Members that joined after the last pass: the next end is their second token. */
-  private newcomers: Sequence[] = [];
-  private readonly span = new Span();
-  private inSpan = false;
-  /** Something may have changed for the head of the queue since it was last refused. */
-  protected mayAdmit = true;
-  private admissions = 0;
-  /** Finished prompts whose cache waits for its transfer (prefill role). */
-  private readonly held = new Map<number, Sequence>();
-  /** Reserved, not yet activated (decode role). */
-  protected readonly reserved = new Map<number, Sequence>();
-  private reservationPending = false;
-
-  protected readonly maxSeqs: number;
-  protected readonly maxTokens: number;
-  protected readonly maxLength: number;
-  protected readonly speculation: Speculation | null;
-
-  private endMs = Infinity;
-  private readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
+export abstract class BlockCore extends BlockSpans implements EngineCore {
+  /** Tokens left in the pass in progress. */
   private budget = 0;
   private preemptedThisPass = false;
-  private startMs = 0;
-  private lastEndMs = 0;
-  private readonly shape: PassShape;
-
-  constructor(
-    protected readonly config: EngineConfig,
-    protected readonly context: EngineContext,
-  ) {
-    const { engine, kvBlocks } = config;
-    this.maxSeqs = engine.maxNumSeqs;
-    this.maxTokens = engine.maxNumBatchedTokens;
-    this.maxLength = engine.contextTokens ?? Infinity;
-    this.cache = createBlockCache(config, context);
-    this.group = new Lockstep(engine.blockTokens);
-    this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
-    this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
-    };
-  }
-
-  // --- what the flavours decide -------------------------------------------------------------------
-
-  /** Output tokens the engine will make of those asked for. */
-  protected abstract outputLimit(prompt: number, output: number): number;
-  /** Decides on the request at the head of the queue and leaves its cached prefix in `cache.hits`. */
-  protected abstract admission(sequence: Sequence): Verdict;
-  /** Who gives way when blocks run out; undefined = nobody. */
-  protected abstract victim(): Sequence | undefined;
-  /** Blocks a reserved destination may find in the cache. */
-  protected abstract destinationHits(sequence: Sequence): number;
-  /** Whether a destination of this many missing blocks fits beside what is promised. */
-  protected abstract destinationFits(sequence: Sequence, missingBlocks: number): boolean;
-
-  // --- commands -----------------------------------------------------------------------------------
-
-  submit(request: number, nowMs: number, begun = false): void {
-    const { role, semantics } = this.config;
-    const wanted = this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!);
-    const output = role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted;
-    this.waiting.push(this.sequence(request, output));
-    if (this.waiting.length > 1) return;
-    this.mayAdmit = true;
-    if (this.running.length < this.maxSeqs) this.cut(nowMs, begun);
-  }
-
-  cut(nowMs: number, begun = false): void {
-    if (!this.inSpan) return;
-    this.span.cutAt(nowMs, begun);
-    this.endMs = this.span.endMs;
-  }
-
-  passEndFrom(atMs: number): number {
-    return this.inSpan ? this.span.passEndFrom(atMs) : this.endMs;
-  }
-
-  lastPassStartMs(): number {
-    return this.inSpan ? this.span.lastStartMs() : this.startMs;
-  }
-
-  stop(nowMs: number): void {
-    if (this.inSpan) {
-      let endMs = this.span.startMs;
-      let passes = 0;
-      while (passes < this.span.passes && this.span.endOf(passes, endMs) <= nowMs) endMs = this.span.endOf(passes++, endMs);
-      if (passes > 0) this.commitSpan(passes, endMs);
-    }
-    if (this.config.role === 'prefill') return;
-    for (const sequence of this.running) {
-      if (sequence.bucket < 0) continue;
-      this.group.update(sequence);
-      this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
-    }
-  }
-
-  nextChangeMs(): number {
-    return this.endMs;
-  }
-
-  isEmpty(): boolean {
-    return this.waiting.length === 0 && this.running.length === 0 && this.held.size === 0 && this.reserved.size === 0 && this.cache.pool.active === 0;
-  }
-
-  releaseSource(request: number): void {
-    const sequence = this.held.get(request);
-    if (!sequence) throw new Error(`invariant broken: request ${request} is not held`);
-    this.held.delete(request);
-    this.cache.release(sequence);
-    this.mayAdmit = true;
-  }
-
-  canEverReserve(request: number): boolean {
-    return this.cache.blocksFor(this.context.promptTokens[request]!) <= this.cache.pool.capacity;
-  }
-
-  reserve(request: number): number {
-    if (this.config.semantics.reservationNeedsRunningSlot && this.running.length >= this.maxSeqs) return -1;
-    const sequence = this.sequence(request, this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!));
-    this.cache.findHits(sequence, this.destinationHits(sequence));
-    const missing = this.cache.blocksFor(sequence.prompt) - this.cache.hits.length;
-    if (!this.destinationFits(sequence, missing) || !this.cache.allocate(sequence, sequence.prompt)) return -1;
-    this.reserved.set(request, sequence);
-    this.notePeak();
-    return missing * this.config.engine.blockTokens;
-  }
-
-  activate(request: number): void {
-    const sequence = this.reserved.get(request);
-    if (!sequence) throw new Error(`invariant broken: request ${request} was activated without a reservation`);
-    this.reserved.delete(request);
-    sequence.computed = sequence.prompt;
-    sequence.materialised = true;
-    this.cache.publishFull(sequence);
-    this.waiting.push(sequence);
-    this.mayAdmit = true;
-  }
-
-  setReservationPending(pending: boolean): void {
-    if (this.reservationPending !== pending) this.mayAdmit = true;
-    this.reservationPending = pending;
-  }
-
-  // --- one pass -----------------------------------------------------------------------------------
+  private admissions = 0;
 
   begin(nowMs: number, horizonMs: number): number {
     if (this.endMs !== Infinity || (this.running.length === 0 && this.waiting.length === 0)) return -1;
@@ -205,149 +53,6 @@ export abstract class BlockCore implements EngineCore {
     this.emitTokens();
     this.statistics.evictedBlocks = this.cache.pool.evicted;
   }
-
-  private countPass(passes: number, endMs: number): void {
-    this.statistics.passes += passes;
-    this.statistics.busyMs += endMs - this.startMs;
-    this.lastEndMs = endMs;
-  }
-
-  // --- spans --------------------------------------------------------------------------------------
-
-  /**
-   * Plans passes in which members get a token each and nothing else happens: until the next block is
-   * needed, a member finishes, or the horizon. False when this pass is not of that kind.
-   */
-  private beginSpan(nowMs: number, horizonMs: number): boolean {
-    const { group, cache } = this;
-    if (this.loose.length > 0 || group.count === 0 || group.count > this.maxTokens) return false;
-    if (this.mayAdmit && this.waiting.length > 0 && this.running.length < this.maxSeqs) return false;
-    const crossing = group.crossing(0);
-    if (crossing.length > cache.pool.free + cache.pool.inactive) return false;
-    const evicted = cache.pool.evicted;
-    this.growMembers(crossing);
-    this.notePeak();
-    // Evictions reach a router at the end of the pass that made them: then this pass stands alone.
-    const isAlone = this.context.cacheNewsAtPassEnd && cache.pool.evicted > evicted;
-    const most = isAlone ? 1 : Math.min(group.nextCrossing(1), group.nextFinish());
-    this.planSpan(nowMs, most, horizonMs);
-    this.inSpan = true;
-    return true;
-  }
-
-  private planSpan(nowMs: number, most: number, horizonMs: number): void {
-    const { group, shape, span } = this;
-    const { timing, decodeSpeedup, role } = this.config;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
-    shape.decodeRequests = group.count;
-    shape.decodeContextTokens = group.knownTokens;
-    shape.occupiedBlocks = this.cache.pool.active;
-    if (role === 'prefill') return span.planConstant(nowMs, 0, most, horizonMs);
-    if (timing.decodeIgnoresContext) {
-      const durationMs = chargedMs(timing.decodeMs(shape), decodeSpeedup);
-      // Passes without duration take turns with those of other workers.
-      return span.planConstant(nowMs, durationMs, durationMs === 0 ? 1 : most, horizonMs);
-    }
-    span.planVarying(nowMs);
-    do {
-      span.append(chargedMs(timing.decodeMs(shape), decodeSpeedup));
-      shape.decodeContextTokens += group.count;
-    } while (span.passes < most && span.endMs < horizonMs);
-  }
-
-  /** Carries out the first `passes` passes of the span, which end at `endMs`. */
-  private commitSpan(passes: number, endMs: number): void {
-    this.inSpan = false;
-    if (this.config.role !== 'prefill') this.recordSpan(passes);
-    this.countExtrapolated(passes);
-    this.countPass(passes, endMs);
-    this.tickMembers(passes);
-    this.publishFilled(0);
-    this.finishMembers();
-    this.statistics.evictedBlocks = this.cache.pool.evicted;
-  }
-
-  private tickMembers(passes: number): void {
-    this.group.tick += passes;
-    this.group.knownTokens += passes * this.group.count;
-  }
-
-  private recordSpan(passes: number): void {
-    const { group, span } = this;
-    const { observer } = this.context;
-    this.welcome(span.endOf(0, span.startMs));
-    const pooled = group.count - group.tracked.length;
-    if (!Number.isNaN(span.constantMs)) {
-      if (pooled > 0) observer.gaps(span.constantMs, pooled * passes);
-    } else if (pooled > 0) {
-      for (let pass = 0; pass < passes; pass++) observer.gaps(span.durationOf(pass), pooled);
-    }
-    for (const { request } of group.tracked) {
-      let startMs = span.startMs;
-      for (let pass = 0; pass < passes; pass++) {
-        const endMs = span.endOf(pass, startMs);
-        observer.token(request, endMs, startMs, span.durationOf(pass));
-        startMs = endMs;
-      }
-    }
-  }
-
-  private countExtrapolated(passes: number): void {
-    const { timing } = this.config;
-    if (!timing.extrapolates) return;
-    this.shape.decodeContextTokens = this.group.knownTokens;
-    for (let pass = 0; pass < passes; pass++) {
-      if (timing.extrapolates(this.shape)) this.statistics.extrapolatedPasses++;
-      this.shape.decodeContextTokens += this.group.count;
-    }
-  }
-
-  /** The newcomers' second token. */
-  private welcome(atMs: number): void {
-    for (const sequence of this.newcomers) if (sequence.bucket >= 0) this.context.observer.secondToken(sequence.request, atMs);
-    this.newcomers.length = 0;
-  }
-
-  /** A block more for each of these members. */
-  private growMembers(crossing: readonly Sequence[]): void {
-    for (const sequence of crossing) {
-      this.group.update(sequence);
-      if (!this.cache.allocate(sequence, sequence.computed + 1)) throw new Error('invariant broken: a block was promised and is not there');
-    }
-  }
-
-  /** Members whose last block is full after the pass that ends `ahead` passes from now. */
-  private publishFilled(ahead: number): void {
-    if (!this.config.engine.prefixCaching) return;
-    for (const sequence of this.group.crossing(ahead)) {
-      this.group.update(sequence);
-      sequence.computed += ahead;
-      this.cache.publishFull(sequence);
-      if (this.context.table.generated) this.mayAdmit = true;
-    }
-  }
-
-  /** Members that have all their tokens go, in running order. */
-  private finishMembers(): void {
-    for (let sequence = this.group.popFinished(); sequence; sequence = this.group.popFinished()) {
-      if (this.config.role !== 'prefill') this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
-      this.leave(sequence);
-    }
-  }
-
-  /** Place in `running`, which is ordered by admission. */
-  private positionOf(sequence: Sequence): number {
-    let low = 0;
-    let high = this.running.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.running[middle]!.admission < sequence.admission) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  // --- general passes -----------------------------------------------------------------------------
 
   /** Phase 1: requests that run, the group as one where nothing stands against it. */
   private beginGeneralPass(): void {
@@ -623,32 +328,5 @@ export abstract class BlockCore implements EngineCore {
     if (!this.cache.allocate(sequence, sequence.known - 1)) throw new Error('invariant broken: a burst outgrew its reservation');
     sequence.computed = sequence.known - 1;
     this.cache.publishFull(sequence);
-  }
-
-  private leave(sequence: Sequence): void {
-    this.running.splice(this.positionOf(sequence), 1);
-    this.mayAdmit = true;
-    if (this.config.role === 'prefill') this.held.set(sequence.request, sequence);
-    else this.cache.release(sequence);
-    this.signal(sequence.request, SIGNAL.finished);
-  }
-
-  private signal(request: number, kind: SignalKind): void {
-    this.effects.requests[this.effects.count] = request;
-    this.effects.kinds[this.effects.count++] = kind;
-  }
-
-  private sequence(request: number, output: number): Sequence {
-    const { table, promptTokens } = this.context;
-    const first = table.offsets[request]!;
-    const prompt = promptTokens[request]!;
-    const sequence = new Sequence(request, prompt, output, first, table.offsets[request + 1]! - first);
-    const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.config.engine.chunkedPrefill && prompt > this.maxTokens);
-    sequence.tracked = this.config.mayBeCut || mayStarve;
-    return sequence;
-  }
-
-  private notePeak(): void {
-    if (this.cache.pool.active > this.statistics.peakActiveBlocks) this.statistics.peakActiveBlocks = this.cache.pool.active;
   }
 }

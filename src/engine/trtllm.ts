@@ -1,4 +1,5 @@
-import { BlockCore, type Verdict } from './block-core.js';
+import { BlockCore } from './block-core.js';
+import type { Verdict } from './block-state.js';
 import type { Sequence } from './sequence.js';
 
 /**

@@ -198,6 +198,14 @@ const deployment = map(
     hardware: field({ type: 'text', example: 'h200_sxm' }, 'GPU'),
     engine,
     kv,
+    speculative: field(
+      map({
+        method: field(choice(['mtp'], ['ngram']), 'How drafts are made', 'mtp'),
+        tokens: field({ type: 'number', rule: { integer: true, min: 1, max: 5 } }, 'Draft tokens per pass'),
+        accept: field({ type: 'list', of: ratio }, 'Probability that each draft is accepted after those before it; missing ones are 0', '[0.85, 0.3]'),
+      }),
+      'Speculative decoding',
+    ),
     agg: pool('Workers that do prefill and decode'),
     prefill: pool('Workers that only prefill; with decode'),
     decode: pool('Workers that only decode; with prefill'),
@@ -213,7 +221,7 @@ const deployment = map(
       'KV transfer from prefill to decode workers',
     ),
   },
-  { later: ['quant', 'speculative', 'startup'] },
+  { later: ['quant', 'startup'] },
 );
 
 /** Read by policy kv only. */

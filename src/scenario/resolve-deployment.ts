@@ -2,8 +2,8 @@ import type { Environment, FieldProblem } from './environment.js';
 import { LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
-import { resolveEngine, resolveMemoryFraction } from './resolve-engine.js';
-import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, TimingSpec } from './scenario.js';
+import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
+import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
 type Role = PoolSpec['role'];
@@ -17,13 +17,15 @@ interface Common {
   readonly model: string | null;
   readonly hardware: string | null;
   readonly wantedTiming: 'auto' | Source;
+  readonly speculative: SpeculativeSpec | null;
 }
 
 /** Resolves `deployment` and `timing`, which need each other. */
-export function resolveDeployment(reader: Reader, environment: Environment, fidelity: Fidelity): { deployment: DeploymentSpec; timing: TimingSpec } {
+export function resolveDeployment(reader: Reader, environment: Environment, { fidelity, seed }: RunSpec): { deployment: DeploymentSpec; timing: TimingSpec } {
   if (!reader.has('deployment')) reader.problem('E-MISSING', 'deployment', 'required', "add 'deployment: {model: Qwen/Qwen3-32B, hardware: h200_sxm, agg: {replicas: 2}}'");
   const wantedTiming = reader.choice<'auto' | Source>('timing.source') ?? (fidelity === 'dynosim' ? 'polynomial' : 'auto');
-  const common: Common = { reader, environment, fidelity, model: resolveModel(reader, environment), hardware: resolveHardware(reader, environment), wantedTiming };
+  const speculative = resolveSpeculative(reader, seed);
+  const common: Common = { reader, environment, fidelity, model: resolveModel(reader, environment), hardware: resolveHardware(reader, environment), wantedTiming, speculative };
   const roles = resolveMode(reader);
   requireNames(common, roles);
   const pools = roles.map((role) => resolvePool(common, role));
@@ -189,7 +191,7 @@ function resolveTransfer({ reader, environment, fidelity, model }: Common): KvTr
 }
 
 function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
-  const { reader, environment, model, hardware, wantedTiming, fidelity } = common;
+  const { reader, environment, model, hardware, wantedTiming, fidelity, speculative } = common;
   const named = model !== null && hardware !== null;
   const needsNames = wantedTiming === 'auto' || wantedTiming === 'fitted';
   const sources = pools.map((pool): Source => {
@@ -202,6 +204,9 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const source = sources[0] ?? 'polynomial';
   const other = sources.findIndex((candidate) => candidate !== source);
   if (other > 0) reader.problem('E-HARDWARE', 'timing.source', `${source} covers ${pools[0]!.role}, ${sources[other]} covers ${pools[other]!.role}`, 'set timing.source for both');
+  const decodeSpeedup = reader.number('timing.decode_speedup') ?? 1;
+  if (speculative && source === 'fitted') reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'fitted timing does not know draft tokens', "remove it or set 'timing: polynomial'");
+  if (speculative && decodeSpeedup > 0 && decodeSpeedup !== 1) reader.problem('E-CONFLICT', 'timing.decode_speedup', `deployment.speculative is set at line ${reader.line('deployment.speculative')}`, 'keep one');
   const fixed = source === 'fixed';
   if (!fixed) for (const name of ['prefill', 'decode']) reader.unread(`timing.${name}`, `not read by source ${source}`, 'remove it or set source: fixed');
   const duration = (name: string, example: string): number =>
@@ -211,7 +216,7 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     prefillMs: duration('prefill', '20 ms'),
     decodeMs: duration('decode', '5 ms'),
     speedup: reader.number('timing.speedup') ?? 1,
-    decodeSpeedup: reader.number('timing.decode_speedup') ?? 1,
+    decodeSpeedup,
   };
 }
 

@@ -1,7 +1,8 @@
+import { DEFAULT_ACCEPT } from './dynamo/engine-args.js';
 import type { Environment } from './environment.js';
 import { SGLANG_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
-import type { EngineName, EngineSpec, Fidelity, PoolSpec, SglangSpec } from './scenario.js';
+import type { EngineName, EngineSpec, Fidelity, PoolSpec, SglangSpec, SpeculativeSpec } from './scenario.js';
 
 /** What an engine depends on beside its own fields. */
 export interface EngineQuestion {
@@ -11,6 +12,7 @@ export interface EngineQuestion {
   /** Null where the scenario has none. */
   readonly model: string | null;
   readonly role: PoolSpec['role'];
+  readonly speculative: SpeculativeSpec | null;
 }
 
 /** Fields that a flavour's scheduler does not read. */
@@ -38,7 +40,7 @@ function engineReader(reader: Reader, role: PoolSpec['role']) {
 type EngineReader = ReturnType<typeof engineReader>;
 
 /** The engine of one pool, defaults by flavour and fidelity (spec: engine section 1); its memory fraction is `resolveMemoryFraction`'s. */
-export function resolveEngine({ reader, environment, fidelity, model, role }: EngineQuestion): EngineSpec {
+export function resolveEngine({ reader, environment, fidelity, model, role, speculative }: EngineQuestion): EngineSpec {
   const engine = engineReader(reader, role);
   const name = engine.choice<EngineName>('name') ?? 'vllm';
   const defaults = environment.engineDefaults(name);
@@ -61,8 +63,20 @@ export function resolveEngine({ reader, environment, fidelity, model, role }: En
     contextTokens: engine.number('context_length') ?? (hasContextLimit(name, fidelity) && model !== null ? environment.modelContextTokens(model) : null),
     memoryFraction: defaults.memoryFraction,
     preemption: read('preemption', (field) => engine.choice<EngineSpec['preemption']>(field)) ?? 'lifo',
+    ...(speculative ? { speculative } : {}),
     ...(name === 'sglang' ? { sglang: resolveSglang(reader, engine, blockTokens) } : {}),
   };
+}
+
+/** `deployment.speculative`; null = off. Its draws follow the run's seed (spec: engine section 6.6). */
+export function resolveSpeculative(reader: Reader, seed: number): SpeculativeSpec | null {
+  const path = 'deployment.speculative';
+  if (!reader.has(path)) return null;
+  reader.choice(`${path}.method`);
+  const tokens = reader.required(`${path}.tokens`, reader.number(`${path}.tokens`), 1, "add 'tokens: 2'");
+  const accept = reader.list(`${path}.accept`) as readonly number[] | undefined;
+  if (accept && accept.length > tokens) reader.problem('E-RANGE', `${path}.accept`, `${accept.length} probabilities for ${tokens} draft tokens`, `write ${tokens} at most`);
+  return { tokens, accept: accept ?? DEFAULT_ACCEPT.slice(0, tokens), seed };
 }
 
 /** Share of GPU memory of a pool whose KV blocks are sized. */

@@ -13,7 +13,7 @@ import { traceRate } from './trace-rate.js';
  */
 export function resolveScenario(reader: Reader, environment: Environment, name: string): Scenario {
   const run = resolveRun(reader);
-  const { deployment, timing } = resolveDeployment(reader, environment, run.fidelity);
+  const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
   return {
     name: reader.text('name') ?? name,

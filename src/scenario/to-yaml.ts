@@ -104,6 +104,8 @@ function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, 
   if (model !== null) data.model = isModelPath(model) ? asWrittenIn(folder, model) : model;
   if (hardware !== null) data.hardware = hardware;
   if (shared) data.engine = engineData(pools[0]!.engine, pools.some((pool) => pool.kvBlocksEstimated));
+  const speculative = pools[0]!.engine.speculative;
+  if (speculative) data.speculative = { method: 'mtp', tokens: speculative.tokens, accept: [...speculative.accept] };
   for (const pool of pools) data[pool.role] = poolData(pool, shared);
   if (kvTransfer) data.kv_transfer = transferData(kvTransfer);
   return data;

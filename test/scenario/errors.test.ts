@@ -70,15 +70,16 @@ describe('bad input', () => {
     [`${named}, engine: sglan, agg: {}`, "test.yaml:2:64: error E-ENUM: deployment.engine.name: 'sglan' is not one of vllm, sglang, trtllm; did you mean 'sglang'?"],
     [`${named}, engine: {name: sglang, max_num_batched_tokens: 9}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.max_num_batched_tokens: not read by sglang; remove it'],
     [`${named}, engine: {name: sglang, chunked_prefill: false}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.chunked_prefill: not read by sglang; remove it'],
-    [`${named}, engine: sglang, agg: {engine: {preemption: fifo}}`, 'test.yaml:2:86: error E-NO-EFFECT: deployment.agg.engine.preemption: not read by sglang; remove it'],
+    [`${named}, engine: sglang, agg: {engine: {preemption: fifo}}`, 'test.yaml:2:87: error E-NO-EFFECT: deployment.agg.engine.preemption: not read by sglang; remove it'],
     [`${named}, engine: {name: trtllm, preemption: fifo}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.preemption: not read by trtllm; remove it'],
     [`${named}, engine: {name: trtllm, decode_interval: 2}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.decode_interval: not read by trtllm; remove it or set engine: sglang'],
     [`${named}, engine: {schedule_policy: lpm}, agg: {}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.schedule_policy: not read by vllm; remove it or set engine: sglang'],
     [`${named}, engine: {name: sglang, schedule_conservativeness: 1.5}, agg: {}`, 'test.yaml:2:106: error E-RANGE: deployment.engine.schedule_conservativeness: 1.5 is out of range; write a number from 0 to 1'],
     [`${named}, engine: {name: sglang, block_size: 48, chunked_prefill_size: 100}, agg: {}`, 'test.yaml:2:117: error E-RANGE: deployment.engine.chunked_prefill_size: 100 is not a multiple of block_size (48); use 144'],
     [`${named}, engine: {block_size: 1}, agg: {}`, 'test.yaml:2:77: error E-RANGE: deployment.engine.block_size: 1 is out of range; write an integer of at least 2'],
+    [`${named}, speculative: {tokens: 2}, agg: {}`, "test.yaml:2:56: error E-UNSUPPORTED: deployment.speculative: fitted timing does not know draft tokens; remove it or set 'timing: polynomial'"],
     [`${named}, engine: {prefill_interval: 2}, agg: {}`, 'test.yaml:2:65: error E-UNSUPPORTED: deployment.engine.prefill_interval: not supported yet; remove it'],
-    [`${named}, prefill: {engine: sglang}, decode: {engine: vllm}`, 'test.yaml:2:99: error E-COMBINATION: deployment.decode.engine.name: prefill has sglang and decode vllm; set deployment.engine.name for both'],
+    [`${named}, prefill: {engine: sglang}, decode: {engine: vllm}`, 'test.yaml:2:100: error E-COMBINATION: deployment.decode.engine.name: prefill has sglang and decode vllm; set deployment.engine.name for both'],
     [`${named}, agg: {}, kv_transfer: {bandwidth: tcp}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.kv_transfer.bandwidth: aggregated workers send no KV; remove it or use prefill and decode pools'],
     [`${named}, prefill: {}, decode: {}, kv_transfer: {bandwidth: none, latency: 1 ms}`, 'test.yaml:2:112: error E-NO-EFFECT: deployment.kv_transfer.latency: not read with bandwidth none: transfers are instant; remove it or set bandwidth'],
     [`${named}, prefill: {}, decode: {}, kv_transfer: {bandwidth: fast}`, "test.yaml:2:106: error E-ENUM: deployment.kv_transfer.bandwidth: 'fast' is not one of none, nvlink, ib_rdma_gdr, roce_rdma_gdr, efa_libfabric_gdr, tcp; use one of these"],
@@ -87,6 +88,17 @@ describe('bad input', () => {
     [`${named}, engine: {max_num_seqs: 9}, agg: {engine: {max_num_seqs: 8}}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.max_num_seqs: not read in this configuration; remove it'],
   ])('deployment %s', (fields, expected) => {
     expect(one(deployment(fields))).toBe(expected);
+  });
+
+  it.each([
+    ['{accept: [0.5]}', '', "test.yaml:2:56: error E-MISSING: deployment.speculative.tokens: required; add 'tokens: 2'"],
+    ['{tokens: 6}', '', 'test.yaml:2:78: error E-RANGE: deployment.speculative.tokens: 6 is out of range; write an integer from 1 to 5'],
+    ['{tokens: 1, accept: [1.5]}', '', 'test.yaml:2:90: error E-RANGE: deployment.speculative.accept.0: 1.5 is out of range; write a number from 0 to 1'],
+    ['{tokens: 1, accept: [0.5, 0.5]}', '', 'test.yaml:2:89: error E-RANGE: deployment.speculative.accept: 2 probabilities for 1 draft tokens; write 1 at most'],
+    ['{tokens: 1, method: ngram}', '', "test.yaml:2:89: error E-UNSUPPORTED: deployment.speculative.method: 'ngram' is not supported yet; use one of mtp"],
+    ['{tokens: 1}', ', decode_speedup: 2', 'test.yaml:3:30: error E-CONFLICT: timing.decode_speedup: deployment.speculative is set at line 2; keep one'],
+  ])('speculative %s', (speculative, timing, expected) => {
+    expect(one(`${deployment(`${named}, speculative: ${speculative}, agg: {}`)}timing: {source: polynomial${timing}}\n`)).toBe(expected);
   });
 
   it('sglang keeps its cache on under dynosim', () => {

@@ -83,6 +83,14 @@ describe('engines', () => {
     expect(engineOf('sglang', ['run.fidelity=dynosim', 'router.index.visible=pass_start', 'deployment.engine={context_length: 99}'])).toMatchObject({ router: { indexVisible: 'pass_start' }, deployment: { pools: [{ engine: { contextTokens: 99 } }] } });
   });
 
+  it('speculative: every pool, its draws from the seed of the run', () => {
+    const { pools } = scenarioOf(disagg('timing: polynomial\nrun: {seed: 7}'), ['deployment.speculative={tokens: 1}']).deployment;
+    expect(pools.map((pool) => pool.engine.speculative)).toEqual([{ tokens: 1, accept: [0.85], seed: 7 }, { tokens: 1, accept: [0.85], seed: 7 }]);
+    const given = scenarioOf(scenarioText('timing: polynomial'), ['deployment.speculative={method: mtp, tokens: 3, accept: [90%, 0.5]}']);
+    expect(given.deployment.pools[0]!.engine.speculative).toEqual({ tokens: 3, accept: [0.9, 0.5], seed: 42 });
+    expect('speculative' in scenarioOf(scenarioText()).deployment.pools[0]!.engine).toBe(false);
+  });
+
   it('a chunk that is not whole blocks is only ever the default', () => {
     const scenario = engineOf('{name: sglang, block_size: 48}');
     expect(scenario.deployment.pools[0]!.engine.sglang!.chunkedPrefillSize).toBe(8192);
@@ -185,6 +193,7 @@ const scenarios = fc
   .record({
     prefill: fc.boolean(),
     engine: fc.constantFrom<unknown>('vllm', 'sglang', 'trtllm@1.3.0rc10', { name: 'sglang', block_size: 3, schedule_policy: 'lpm', decode_interval: 2, schedule_conservativeness: 0.3 }, { name: 'trtllm', max_num_batched_tokens: 4096, chunked_prefill: false }),
+    speculative: fc.constantFrom<unknown>(undefined, { tokens: 1 }, { tokens: 4, accept: [0.5, '10%'] }),
     tp: fc.constantFrom(1, 2, 4),
     replicas: fc.integer({ min: 2, max: 9 }),
     blocks: fc.option(fc.integer({ min: 1, max: 5000 }), { nil: undefined }),
@@ -204,6 +213,7 @@ const scenarios = fc
       model: 'Qwen/Qwen3-8B',
       hardware: 'h200_sxm',
       engine: r.engine,
+      ...(r.speculative && r.source !== 'auto' ? { speculative: r.speculative } : {}),
       ...(r.blocks === undefined ? {} : { kv: { blocks: r.blocks } }),
       ...(r.prefill ? { prefill: { tp: r.tp }, decode: { replicas: r.replicas }, kv_transfer: { bandwidth: r.bandwidth } } : { agg: { replicas: r.replicas, tp: r.tp } }),
     },

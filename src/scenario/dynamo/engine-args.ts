@@ -132,7 +132,7 @@ function blockManager(reader: JsonReader): 'native' | 'kvbm' {
 }
 
 /** Acceptance of the drafts where none is given (spec engine section 6.6). */
-const DEFAULT_ACCEPT = [0.85, 0.3];
+export const DEFAULT_ACCEPT = [0.85, 0.3];
 
 function speculation(reader: JsonReader): SpeculativeSpec | null {
   const tokens = reader.get('aic_nextn', integer(1), 0);
