@@ -7,6 +7,9 @@ import type { Speculation } from './speculation.js';
 
 type Outcome = 'scheduled' | 'blocked' | 'preempted';
 
+/** Passes that preempted, since anybody got a token, after which a preempted request is given up: two that push each other out would go on for ever. */
+export const MOST_BARREN_PASSES = 100;
+
 /**
  * What vLLM's and TensorRT-LLM's schedulers share: running requests first, then the queue, strictly
  * in order, inside one token budget, over paged blocks. The flavours fill in admission, preemption
@@ -21,6 +24,7 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
   private budget = 0;
   private preemptedThisPass = false;
   private admissions = 0;
+  private barrenPasses = 0;
 
   begin(nowMs: number, horizonMs: number): number {
     if (this.endMs !== Infinity || (this.running.length === 0 && this.waiting.length === 0)) return -1;
@@ -48,6 +52,9 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
   }
 
   private commitGeneralPass(): void {
+    const emits = this.group.count > 0 || this.loose.some((sequence) => sequence.computed >= sequence.known);
+    if (emits) this.barrenPasses = 0;
+    else if (this.preemptedThisPass) this.barrenPasses++;
     this.countPass(1, this.endMs);
     if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
     this.emitTokens();
@@ -144,6 +151,10 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
   private verdictOn(sequence: Sequence | undefined): Verdict {
     this.cache.clearHits();
     if (!sequence) return 'wait';
+    if (this.barrenPasses > MOST_BARREN_PASSES && !sequence.fresh) {
+      this.barrenPasses = 0;
+      return 'reject';
+    }
     return sequence.materialised ? 'admit' : this.admission(sequence);
   }
 

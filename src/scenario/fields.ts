@@ -1,4 +1,5 @@
 import type { Dimension, NumberRule } from '../core/units.js';
+import { TRACE_FORMAT_NAMES } from './scenario.js';
 
 /**
  * Every field of a scenario or sweep file: its type, limits, documentation and default. Checks,
@@ -40,7 +41,7 @@ export interface Field {
   readonly default?: string;
 }
 
-const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): Kind => ({ type: 'quantity', dimension, ...extra });
+const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
 const count = (min = 1, cap?: number): ScalarKind => ({ type: 'number', rule: { integer: true, min, ...(cap === undefined ? {} : { cap }) } });
 const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
 const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
@@ -100,8 +101,11 @@ const workload = map(
             }),
             'Prompt prefix shared inside a group',
           ),
+          turns: field(count(1, LIMITS.requests), 'Requests of a session, one after another', '1'),
+          think_time: field({ type: 'either', scalar: quantity('time'), map: map({ mean: field(quantity('time'), 'Mean of an exponential distribution') }) }, 'Wait between a turn and the next', '0 ms'),
+          history: field(choice(['cumulative', 'fresh']), 'Prompt of a later turn: the session so far and isl new tokens, or isl tokens alone', 'cumulative; fresh for dynosim and aisimulate'),
         },
-        { later: ['turns', 'think_time', 'history', 'media'] },
+        { later: ['media'] },
       ),
       'Requests drawn from distributions',
     ),
@@ -116,26 +120,28 @@ const workload = map(
       ),
       'Requests drawn to resemble a public trace',
     ),
-    format: field(choice(['auto', 'mooncake'], ['mooncake_delta', 'agentic_mooncake', 'applied_compute_agentic', 'dynamo', 'weka']), 'Trace format', 'auto'),
-    block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', '512'),
+    format: field(choice(['auto', ...TRACE_FORMAT_NAMES]), 'Trace format; auto looks at the first rows, mooncake-delta must be named', 'auto'),
+    block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', 'what the trace says, else 512; 16 for bailian'),
     load: field(
       map(
         {
           concurrency: field(count(1, LIMITS.users), 'Closed loop: sessions in flight'),
           rate: field(quantity('request rate', { positive: true }), 'Open loop: mean arrival rate (synthetic)'),
           speedup: field(above(0), "Open loop: the trace's timestamps divided by this", '1 for trace and generate'),
+          lanes: field(count(1, LIMITS.users), 'Agentic traces: plays at a time, at most', 'no limit'),
           arrivals: field(choice(['poisson', 'constant', 'gamma', 'burst']), 'How arrivals are drawn, with rate', 'poisson'),
           smoothness: field(above(0), 'Shape of gamma arrivals (squared variation 1/shape)', '1'),
           seed: field(count(0), 'Seed of the arrivals', 'run.seed'),
         },
-        { later: ['kv_fraction', 'profile', 'lanes'] },
+        { later: ['kv_fraction', 'profile'] },
       ),
       'How requests arrive',
     ),
     requests: field(count(1, LIMITS.requests), 'Use the first N requests', 'all of a trace'),
-    rounds: field(count(1, LIMITS.requests), 'Synthetic requests per unit of load', '10'),
+    sessions: field(count(1, LIMITS.requests), 'Synthetic sessions, where they have several turns'),
+    rounds: field(count(1, LIMITS.requests), 'Synthetic requests (sessions, with turns) per unit of load', '10'),
   },
-  { later: ['nested_timestamps', 'sessions', 'trace_shared_prefix', 'client'] },
+  { later: ['nested_timestamps', 'trace_shared_prefix', 'client'] },
 );
 
 /** Read by SGLang only. */

@@ -21,6 +21,12 @@ export type WorkloadSource =
       readonly osl: Distribution;
       /** Leading blocks shared inside a group: share of the prompt's blocks, or tokens. */
       readonly sharedPrefix: { readonly ratio?: number; readonly tokens?: number; readonly groups: number } | null;
+      /** Requests per session, the next two beside it; absent = 1. */
+      readonly turns?: number;
+      /** Wait between the end of a turn and the next; `exponential` draws it with this mean. */
+      readonly thinkTimeMs?: { readonly kind: 'constant' | 'exponential'; readonly ms: number };
+      /** `cumulative`: a turn's prompt is the session so far and `isl` new tokens; `fresh`: `isl` tokens alone. */
+      readonly history?: 'cumulative' | 'fresh';
     }
   | { readonly kind: 'generate'; readonly like: 'conversation' | 'document_qa' | 'tool_agent'; readonly durationMs: number; readonly scale: number };
 
@@ -36,16 +42,20 @@ export type Load =
       readonly smoothness: number;
       readonly seed: number;
     }
-  /** Open loop over the trace's own timestamps divided by this. */
-  | { readonly kind: 'speedup'; readonly speedup: number };
+  /** Open loop over the trace's own timestamps divided by this; `lanes`: plays of an agentic trace at a time, at most. */
+  | { readonly kind: 'speedup'; readonly speedup: number; readonly lanes?: number };
+
+/** Trace formats by name (spec: workload section 1.1). */
+export type TraceFormatName = (typeof TRACE_FORMAT_NAMES)[number];
+export const TRACE_FORMAT_NAMES = ['mooncake', 'mooncake-delta', 'agentic_mooncake', 'applied_compute_agentic', 'dynamo', 'weka', 'bailian', 'burstgpt'] as const;
 
 export interface WorkloadSpec {
   readonly source: WorkloadSource;
-  readonly format: 'auto' | 'mooncake';
-  /** Tokens per hash id of the trace. */
-  readonly traceBlockTokens: number;
+  readonly format: 'auto' | TraceFormatName;
+  /** Tokens per hash id of the trace; null = what the file says, else its format's own. */
+  readonly traceBlockTokens: number | null;
   readonly load: Load;
-  /** First N requests; null = all (trace, generate). */
+  /** First N requests; null = all (trace, generate). Synthetic: the requests of all sessions. */
   readonly requests: number | null;
 }
 

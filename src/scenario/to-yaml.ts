@@ -3,7 +3,7 @@ import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
-import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSpec } from './scenario.js';
+import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
 
@@ -58,10 +58,10 @@ function workloadData({ source, format, traceBlockTokens, load, requests }: Work
   const data: Data = {};
   switch (source.kind) {
     case 'trace':
-      Object.assign(data, { trace: asWrittenIn(folder, source.path), format, block_size: traceBlockTokens });
+      Object.assign(data, { trace: asWrittenIn(folder, source.path), format, ...(traceBlockTokens === null ? {} : { block_size: traceBlockTokens }) });
       break;
     case 'synthetic':
-      data.synthetic = { isl: lengthsData(source.isl), osl: lengthsData(source.osl), ...(source.sharedPrefix ? { shared_prefix: { ...source.sharedPrefix } } : {}) };
+      data.synthetic = { isl: lengthsData(source.isl), osl: lengthsData(source.osl), ...(source.sharedPrefix ? { shared_prefix: { ...source.sharedPrefix } } : {}), ...turnsData(source) };
       break;
     case 'generate':
       data.generate = { like: source.like, duration: time(source.durationMs), scale: source.scale };
@@ -71,7 +71,7 @@ function workloadData({ source, format, traceBlockTokens, load, requests }: Work
       data.load = { concurrency: load.concurrency };
       break;
     case 'speedup':
-      data.load = { speedup: load.speedup };
+      data.load = { speedup: load.speedup, ...(load.lanes === undefined ? {} : { lanes: load.lanes }) };
       break;
     case 'rate': {
       const { arrivals } = load;
@@ -79,8 +79,14 @@ function workloadData({ source, format, traceBlockTokens, load, requests }: Work
       data.load = { rate: formatQuantity(load.requestsPerSecond, 'request rate'), arrivals, ...(arrivals === 'gamma' ? { smoothness: load.smoothness } : {}), ...drawn };
     }
   }
-  if (requests !== null) data.requests = requests;
+  const turns = source.kind === 'synthetic' ? (source.turns ?? 1) : 1;
+  if (requests !== null) data[turns > 1 ? 'sessions' : 'requests'] = requests / turns;
   return data;
+}
+
+function turnsData({ turns, thinkTimeMs, history }: Extract<WorkloadSource, { kind: 'synthetic' }>): Data {
+  if (turns === undefined || thinkTimeMs === undefined) return {};
+  return { turns, think_time: thinkTimeMs.kind === 'exponential' ? { mean: time(thinkTimeMs.ms) } : time(thinkTimeMs.ms), history };
 }
 
 function lengthsData(lengths: Distribution): unknown {

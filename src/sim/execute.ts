@@ -101,7 +101,7 @@ function driverMode(load: Load): DriverMode {
     case 'rate':
       return { kind: 'open', speedup: 1 };
     case 'speedup':
-      return { kind: 'open', speedup: load.speedup };
+      return { kind: 'open', speedup: load.speedup, ...(load.lanes === undefined ? {} : { lanes: load.lanes }) };
   }
 }
 

@@ -19,12 +19,13 @@ export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens, str
   switch (source.kind) {
     case 'trace': {
       const workload = await readTrace([source.path], spec.format, { blockTokens: spec.traceBlockTokens, strict, requests, fidelity });
-      checkDriver(workload, load.kind === 'concurrency' ? { kind: 'closed', concurrency: load.concurrency } : { kind: 'open', speedup: 1 });
+      const lanes = load.kind === 'speedup' ? load.lanes : undefined;
+      checkDriver(workload, load.kind === 'concurrency' ? { kind: 'closed', concurrency: load.concurrency } : { kind: 'open', speedup: 1, ...(lanes === undefined ? {} : { lanes }) });
       return workload;
     }
     case 'synthetic':
       if (requests === null) throw new InputError({ code: 'E-MISSING', path: 'workload.requests', what: 'a synthetic load needs a count', hint: 'set workload.requests' });
-      return synthesizeLoad({ ...source, count: requests, load, blockTokens, seed });
+      return synthesizeLoad({ ...source, count: Math.ceil(requests / (source.turns ?? 1)), load, blockTokens, seed });
     case 'generate':
       return rowsToWorkload(source.like, generateTrace({ ...source, seed }).slice(0, requests ?? undefined));
   }

@@ -1,6 +1,7 @@
 import { chargedMs } from '../../src/core/nanoseconds.js';
 import type { PassShape } from '../../src/timing/timing.js';
 import { createBlockCache, type BlockCache } from '../../src/engine/block-cache.js';
+import { MOST_BARREN_PASSES } from '../../src/engine/block-core.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
 import { Sequence } from '../../src/engine/sequence.js';
 import { Speculation } from '../../src/engine/speculation.js';
@@ -32,6 +33,7 @@ export abstract class Stepper implements EngineCore {
   private endMs = Infinity;
   private readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
   private budget = 0;
+  private barrenPasses = 0;
   private preemptedThisPass = false;
   private startMs = 0;
   private readonly shape: PassShape;
@@ -150,6 +152,9 @@ export abstract class Stepper implements EngineCore {
     this.statistics.passes++;
     if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
     this.statistics.busyMs += endMs - this.startMs;
+    const emits = this.running.some((sequence) => sequence.computed >= sequence.known);
+    if (emits) this.barrenPasses = 0;
+    else if (this.preemptedThisPass) this.barrenPasses++;
     this.emitTokens();
     this.statistics.evictedBlocks = this.cache.pool.evicted;
   }
@@ -176,6 +181,10 @@ export abstract class Stepper implements EngineCore {
       if (!this.waiting[position]) return;
       this.cache.clearHits();
       let verdict = this.waiting[position]!.materialised ? 'admit' : this.admission(this.waiting[position]!);
+      if (this.barrenPasses > MOST_BARREN_PASSES && !this.waiting[position]!.fresh) {
+        this.barrenPasses = 0;
+        verdict = 'reject';
+      }
       if (verdict === 'wait' && this.running.length === 0 && !this.reservationPending) {
         position = this.waiting.findIndex((waiting) => waiting.materialised);
         if (position >= 0) verdict = 'admit';

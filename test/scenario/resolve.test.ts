@@ -3,8 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { formatProblem } from '../../src/core/problem.js';
+import { simulationConfig } from '../../src/sim/execute.js';
+import { buildWorkload } from '../../src/workload/build.js';
+import { TRACE_FORMATS } from '../../src/workload/formats/trace.js';
 import { candidateId, canonicalJson, scenarioHash } from '../../src/scenario/hash.js';
 import { loadFile } from '../../src/scenario/load.js';
+import { TRACE_FORMAT_NAMES } from '../../src/scenario/scenario.js';
 import { scenarioToYaml } from '../../src/scenario/to-yaml.js';
 import { environment, files, load, problemsOf, scenarioOf, scenarioText, sweepOf } from './support.js';
 
@@ -133,6 +137,20 @@ describe('fields', () => {
     expect(scenarioOf(scenarioText(), ['workload.requests=7']).workload.requests).toBe(7);
   });
 
+  it('sessions of several turns', async () => {
+    const make = (...sets: string[]) => scenarioOf(scenarioText(), ['workload.synthetic.turns=3', ...sets]);
+    const cumulative = make('workload.synthetic.think_time={mean: 2 s}', 'workload.sessions=5');
+    expect(cumulative.workload).toMatchObject({ requests: 15, source: { turns: 3, thinkTimeMs: { kind: 'exponential', ms: 2000 }, history: 'cumulative' } });
+    expect(make().workload.requests).toBe(480);
+    const fresh = make('run.fidelity=dynosim', 'workload.synthetic.think_time=1 s', 'workload.sessions=2');
+    expect(fresh.workload.source).toMatchObject({ thinkTimeMs: { kind: 'constant', ms: 1000 }, history: 'fresh' });
+    const at = { seed: 1, blockTokens: 16, strict: true, fidelity: 'realistic' } as const;
+    const workload = await buildWorkload(cumulative.workload, at);
+    expect([workload.requestCount, workload.sessionCount, ...workload.promptTokens.subarray(0, 3)]).toEqual([15, 5, 1024, 2176, 3328]);
+    expect([...(await buildWorkload(fresh.workload, at)).promptTokens]).toEqual(Array(6).fill(1024));
+    for (const scenario of [cumulative, fresh]) expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+  });
+
   it('distributions', () => {
     const isl = (yaml: string) => scenarioOf(scenarioText(), [`workload.synthetic.isl=${yaml}`]).workload.source;
     expect(isl('{mean: 900, std: 10, min: 1}')).toMatchObject({ isl: { kind: 'normal', mean: 900, std: 10, min: 1 } });
@@ -144,7 +162,28 @@ describe('fields', () => {
   it('traces: path beside the file, timestamps by default', () => {
     const path = files({ 'trace.yaml': scenarioText().replace('{synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}', '{trace: t.jsonl}'), 't.jsonl': '{}\n' });
     const loaded = loadFile(path, { environment });
-    expect(loaded).toMatchObject({ scenario: { name: 'trace', workload: { source: { path: join(path, '../t.jsonl') }, load: { kind: 'speedup', speedup: 1 }, traceBlockTokens: 512, requests: null } } });
+    expect(loaded).toMatchObject({ scenario: { name: 'trace', workload: { source: { path: join(path, '../t.jsonl') }, load: { kind: 'speedup', speedup: 1 }, format: 'auto', traceBlockTokens: null, requests: null } } });
+  });
+
+  it('every trace format by name, its block size, and lanes', async () => {
+    expect([...TRACE_FORMAT_NAMES]).toEqual(TRACE_FORMATS);
+    const row = '{"session_id": "a", "input_length": 5, "output_length": 2, "hash_ids": [1], "timestamp": 0}\n';
+    const path = files({ 'format.yaml': scenarioText().replace('{synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}', '{trace: f.jsonl, load: {speedup: 2}}'), 'f.jsonl': row });
+    const scenarioWith = (...sets: string[]) => {
+      const loaded = loadFile(path, { environment, sets });
+      if (loaded.kind !== 'scenario') throw new Error('kind');
+      const again = loadFile(files({ 'format-again.yaml': scenarioToYaml(loaded.scenario, join(path, '..')) }), { environment });
+      expect(again.kind === 'scenario' && again.scenario).toEqual({ ...loaded.scenario, name: 'format' });
+      return loaded.scenario;
+    };
+    for (const format of TRACE_FORMATS) expect(scenarioWith(`workload.format=${format}`).workload).toMatchObject({ format, traceBlockTokens: null });
+    expect(scenarioWith('workload.block_size=64').workload.traceBlockTokens).toBe(64);
+    const laned = scenarioWith('workload.load.lanes=3');
+    expect(laned.workload.load).toEqual({ kind: 'speedup', speedup: 2, lanes: 3 });
+    expect(simulationConfig(laned).config.driver).toEqual({ kind: 'open', speedup: 2, lanes: 3 });
+    const at = { seed: 1, blockTokens: 16, strict: true, fidelity: 'realistic' } as const;
+    expect((await buildWorkload(scenarioWith('workload.format=mooncake').workload, at)).traceBlockTokens).toBe(512);
+    await expect(buildWorkload(laned.workload, at)).rejects.toThrow('lanes are for agentic traces');
   });
 
   it('pool settings over deployment settings', () => {
@@ -204,11 +243,12 @@ const scenarios = fc
     load: fc.constantFrom({ concurrency: 7 }, { rate: '2.5 req/s', arrivals: 'gamma', smoothness: 2 }, { rate: '90 req/min', arrivals: 'burst' }),
     isl: fc.constantFrom<unknown>(100, { mean: 10.5, std: 3, min: 1 }, { lognormal: { median: 5, sigma: 0.3 } }, { uniform: [3, 9] }, { exponential: 12, max: 90 }),
     shared: fc.constantFrom<unknown>(undefined, { ratio: 0.25, groups: 3 }, { tokens: 64 }),
+    turns: fc.constantFrom<unknown>({}, { turns: 3 }, { turns: 2, think_time: '2 s', history: 'fresh' }, { turns: 2, think_time: { mean: '0.5 s' } }),
     seconds: fc.double({ min: 0.001, max: 1e4, noNaN: true }),
     at: fc.constantFrom('mean', 'p90', 'max'),
   })
   .map((r) => ({
-    workload: { synthetic: { isl: r.isl, osl: 20, ...(r.shared ? { shared_prefix: r.shared } : {}) }, load: r.load },
+    workload: { synthetic: { isl: r.isl, osl: 20, ...(r.shared ? { shared_prefix: r.shared } : {}), ...('rate' in r.load ? {} : (r.turns as object)) }, load: r.load },
     deployment: {
       model: 'Qwen/Qwen3-8B',
       hardware: 'h200_sxm',
