@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Papa from 'papaparse';
 import { checkFolder } from '../core/folder.js';
@@ -181,7 +182,7 @@ function recommendationText(command: 'sweep' | 'plan', { recommendations }: Swee
   const first = recommendations[0];
   if (!first) return '';
   const why = [...first.reasons, ...(first.advice?.sentences ?? [])].map((sentence) => `  ${sentence}`);
-  const place = command === 'plan' ? [`  Manifest and details: ${join(target, 'recommendations', folderName(first, 0))}`] : [];
+  const place = command === 'plan' ? [`  ${existsSync(join(target, 'recommendations', folderName(first, 0), 'dgd.yaml')) ? 'Manifest and details' : 'Details'}: ${join(target, 'recommendations', folderName(first, 0))}`] : [];
   return [`Recommended (${first.label}): ${configurationText(first.candidate)}  [${first.candidate.candidate.id}]`, ...why, ...place].join('\n');
 }
 
