@@ -203,12 +203,6 @@ export interface Scenario {
   readonly report: ReportSpec;
 }
 
-/** One dimension of a sweep: the values a field takes, as they would stand in the file. */
-export interface SpaceDimension {
-  readonly path: string;
-  readonly values: readonly unknown[];
-}
-
 /** `max tok_s_per_gpu` */
 export interface Objective {
   readonly direction: 'max' | 'min';

@@ -1,5 +1,5 @@
 import { engineFlavour } from '../engine/registry.js';
-import { STATUS, type RequestColumns } from '../metrics/observations.js';
+import type { RequestColumns } from '../metrics/observations.js';
 import type { KvTransferSpec } from '../scenario/scenario.js';
 import { TransferLinks } from './links.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
@@ -175,6 +175,3 @@ export class HandoffCoordinator {
     this.host.wake(worker);
   }
 }
-
-/** Columns name the status by number; here in words for the config. */
-export const IMPOSSIBLE_STATUS = { rejected: STATUS.rejected, failed: STATUS.failed } as const;

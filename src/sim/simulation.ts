@@ -1,4 +1,3 @@
-import { KeyedHeap } from '../core/heap.js';
 import type { Problem } from '../core/problem.js';
 import { PrivateBlocks, SIGNAL } from '../engine/engine.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
@@ -7,12 +6,10 @@ import { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
-import { HandoffCoordinator, IMPOSSIBLE_STATUS } from './handoff.js';
+import { HandoffCoordinator } from './handoff.js';
+import { PassCalendar, rankOf } from './pass-calendar.js';
 import { Recorder } from './recorder.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
-
-/** Pools ordered as ties are: decode (or aggregated) before prefill. */
-const STAGE_STRIDE = 2 ** 20;
 
 /**
  * One run on a virtual clock. At every instant, until nothing changes: pass ends, transfers,
@@ -28,15 +25,11 @@ export class Simulation {
   private readonly pools: WorkerPool[];
   private readonly entry: WorkerPool;
   private readonly handoff: HandoffCoordinator | null;
-  private readonly passEnds = new KeyedHeap();
-  private readonly byId: WorkerGroup[] = [];
-  private readonly idOf = new Map<WorkerGroup, number>();
-  private readonly readyTimes = new KeyedHeap();
+  private readonly calendar: PassCalendar;
   private readonly toStart: WorkerGroup[] = [];
   private readonly privateBlocks: PrivateBlocks;
   /** Times that workers were started in this instant. */
   private startRound = 0;
-
   private rejections = 0;
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
@@ -55,7 +48,8 @@ export class Simulation {
     this.privateBlocks = new PrivateBlocks(table.blockCount);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), this.privateBlocks));
-    for (const pool of this.pools) for (const group of pool.groups) this.register(group);
+    this.calendar = new PassCalendar(config.semantics.tiesByWorker);
+    for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
     this.handoff = this.createHandoff();
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
@@ -78,8 +72,7 @@ export class Simulation {
    */
   advance(instants: number): boolean {
     for (let count = 0; count < instants; count++) {
-      this.dropStale();
-      const next = Math.min(this.passEnds.topKey, this.readyTimes.topKey, this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
+      const next = Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
         this.nowMs = this.config.maxTimeMs;
@@ -92,17 +85,11 @@ export class Simulation {
     return false;
   }
 
-  /** Events that will not happen: ends of work that was shortened, starts of workers drained before they were ready. */
-  private dropStale(): void {
-    while (this.passEnds.size > 0 && this.byId[this.passEnds.topItem]!.passEndMs !== this.passEnds.topKey) this.passEnds.pop();
-    while (this.readyTimes.size > 0 && this.byId[this.readyTimes.topItem]!.state !== 'starting') this.readyTimes.pop();
-  }
-
   /** Adds a worker that is ready `startupMs` from now. */
   addWorker(pool: WorkerPool, startupMs: number): WorkerGroup {
     const group = pool.add(this.nowMs);
-    this.register(group);
-    this.readyTimes.push(this.nowMs + startupMs, this.idOf.get(group)!, this.idOf.get(group)!);
+    this.calendar.register(group);
+    this.calendar.scheduleReady(group, this.nowMs + startupMs);
     return group;
   }
 
@@ -131,11 +118,6 @@ export class Simulation {
     };
   }
 
-  private register(group: WorkerGroup): void {
-    this.idOf.set(group, this.byId.length);
-    this.byId.push(group);
-  }
-
   private createHandoff(): HandoffCoordinator | null {
     const [prefill, decode] = this.pools;
     if (!decode) return null;
@@ -154,7 +136,7 @@ export class Simulation {
           worker.engine.cut(this.nowMs, this.passesBegun());
           this.noteEnd(worker);
         },
-        impossible: (request) => this.end(request, IMPOSSIBLE_STATUS[this.config.impossibleHandoff]),
+        impossible: (request) => this.end(request, STATUS[this.config.impossibleHandoff]),
       },
       prefill!,
       decode,
@@ -167,7 +149,7 @@ export class Simulation {
     const ready = this.driver.nextReadyMs();
     if (!this.closedWithWaiting || ready <= this.nowMs || ready === Infinity || this.driver.requestsInFlight === 0) return ready;
     let next = Infinity;
-    for (const group of this.byId) {
+    for (const group of this.calendar.all) {
       if (group.passEndMs === Infinity) continue;
       next = Math.min(next, group.ranks.length === 1 ? group.ranks[0]!.engine.passEndFrom(ready) : group.passEndMs);
     }
@@ -182,53 +164,38 @@ export class Simulation {
         this.endPass(group);
         changed = true;
       }
-      while (this.readyTimes.topKey <= this.nowMs) {
-        const group = this.byId[this.readyTimes.pop()]!;
-        if (group.state === 'starting') group.pool.makeReady(group);
-      }
+      for (let group = this.calendar.takeReady(this.nowMs); group; group = this.calendar.takeReady(this.nowMs)) group.pool.makeReady(group);
       if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
         this.handoff.completeTransfers();
         changed = true;
       }
       for (let request = this.driver.pop(this.nowMs); request >= 0; request = this.driver.pop(this.nowMs)) this.arrive(request);
       // A transfer or an arrival may have cut work short at a pass end of this very instant: it comes before any start.
-      if (this.passEnds.topKey <= this.nowMs) changed = true;
+      if (this.calendar.hasEnd(this.nowMs)) changed = true;
       else if (this.startWorkers()) changed = true;
     }
   }
 
-  /** Workers whose work in flight ends now, in the order in which their last passes began, or by stage and worker. */
+  /** Workers whose work in flight ends now, in their order. */
   private dueGroups(): readonly WorkerGroup[] {
     const due: WorkerGroup[] = [];
-    this.takeDue(due);
+    this.calendar.takeEnds(this.nowMs, due);
     if (this.handoff && due.some(({ pool }) => pool.config.role === 'prefill')) {
       // A decode worker whose pass ends now, inside its span, takes its place among them.
-      for (const { group, engine } of this.pools[1]!.workers) {
-        if (group.passEndMs <= this.nowMs || group.passEndMs === Infinity || engine.passEndFrom(this.nowMs) > this.nowMs) continue;
-        engine.cut(this.nowMs);
-        this.noteEnd(group.ranks[0]!);
+      for (const worker of this.pools[1]!.workers) {
+        const { passEndMs } = worker.group;
+        if (passEndMs <= this.nowMs || passEndMs === Infinity || worker.engine.passEndFrom(this.nowMs) > this.nowMs) continue;
+        worker.engine.cut(this.nowMs);
+        this.noteEnd(worker);
       }
-      this.takeDue(due);
+      this.calendar.takeEnds(this.nowMs, due);
     }
-    if (due.length < 2) return due;
-    if (this.config.semantics.tiesByWorker) return due.sort((a, b) => this.rank(a) - this.rank(b));
-    const began = new Map(due.map((group) => [group, Math.max(...group.ranks.map(({ engine }) => engine.lastPassStartMs()))]));
-    const round = (group: WorkerGroup): number => (began.get(group) === group.startedMs ? group.startRound : 0);
-    return due.sort((a, b) => began.get(a)! - began.get(b)! || round(a) - round(b) || this.rank(a) - this.rank(b));
+    return this.calendar.order(due);
   }
 
   /** Passes that start at this instant have started: what comes now finds them under way. */
   private passesBegun(): boolean {
     return this.startRound > 0;
-  }
-
-  private takeDue(due: WorkerGroup[]): void {
-    while (this.passEnds.topKey <= this.nowMs) {
-      const endMs = this.passEnds.topKey;
-      const group = this.byId[this.passEnds.pop()]!;
-      // Entries of work that was shortened are out of date.
-      if (group.passEndMs === endMs && !due.includes(group)) due.push(group);
-    }
   }
 
   private arrive(request: number): void {
@@ -254,7 +221,7 @@ export class Simulation {
     if (this.toStart.length === 0) return false;
     const list = this.toStart.splice(0);
     this.startRound++;
-    if (list.length > 1) list.sort((a, b) => this.rank(a) - this.rank(b));
+    if (list.length > 1) list.sort((a, b) => rankOf(a) - rankOf(b));
     const held: number[] = [];
     let started = false;
     for (const group of list) {
@@ -276,7 +243,7 @@ export class Simulation {
     while (this.beginPass(group)) {
       started = true;
       if (group.pool.config.role !== 'prefill' || group.passEndMs > this.nowMs) {
-        this.scheduleEnd(group);
+        this.calendar.scheduleEnd(group);
         break;
       }
       group.passEndMs = Infinity;
@@ -285,16 +252,11 @@ export class Simulation {
     return started;
   }
 
-  private scheduleEnd(group: WorkerGroup): void {
-    const id = this.idOf.get(group)!;
-    this.passEnds.push(group.passEndMs, id, id);
-  }
-
   /** A worker's work in flight may have been shortened. */
   private noteEnd({ group, engine }: Worker): void {
     if (group.ranks.length > 1 || engine.nextChangeMs() >= group.passEndMs) return;
     group.passEndMs = engine.nextChangeMs();
-    this.scheduleEnd(group);
+    this.calendar.scheduleEnd(group);
   }
 
   /** Every rank that can run starts now and ends with the slowest. */
@@ -324,10 +286,6 @@ export class Simulation {
   private horizonMs({ pendingReservations, reservationRefused }: Worker): number {
     if (pendingReservations.length > 0 && !reservationRefused) return this.nowMs;
     return Math.min(this.driver.nextReadyMs(), this.config.maxTimeMs ?? Infinity);
-  }
-
-  private rank(group: WorkerGroup): number {
-    return (group.pool.config.role === 'prefill' ? STAGE_STRIDE : 0) + group.index;
   }
 
   private endPass(group: WorkerGroup): void {

@@ -35,6 +35,7 @@ export interface WorkerGroup {
   passEndMs: number;
   /** How often workers had been started in the instant in which its pass in flight began: 0 = at once. */
   startRound: number;
+  /** When the work in flight began, ms. */
   startedMs: number;
   /** Already on the list of groups to start. */
   queuedToStart: boolean;

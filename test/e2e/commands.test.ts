@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import type { Report } from '../../src/metrics/report.js';
 import { contents, dynotwin, ROOT, start, workFolder } from './dynotwin.js';
 
 const SWEEP = `workload:
@@ -85,18 +86,17 @@ describe('figures that can be checked by hand', { timeout: 60_000 }, () => {
   it('one request at a time: latencies add up, throughput, GPU-hours and cost follow', async () => {
     const folder = workFolder({ 's.yaml': SCENARIO });
     expect((await dynotwin(folder, 'run', 's.yaml')).code).toBe(0);
-    const report = JSON.parse(readFileSync(join(folder, 'out/s/report.json'), 'utf8')) as Record<string, Record<string, any>>;
-    const { latency, throughput, gpu, cost, requests, tokens } = report as any;
-    const durationMs = report['duration_ms'] as unknown as number;
+    const report = JSON.parse(readFileSync(join(folder, 'out/s/report.json'), 'utf8')) as Report;
+    const { latency, throughput, gpu, cost, requests, tokens, duration_ms: durationMs } = report;
     expect(requests).toMatchObject({ total: 2, completed: 2 });
     expect(tokens).toMatchObject({ input: 2000, output: 10 });
-    expect(latency.e2e_ms.mean).toBeCloseTo(latency.ttft_ms.mean + 4 * latency.tpot_ms.mean, 6);
-    expect(durationMs).toBeCloseTo(2 * latency.e2e_ms.mean, 6);
+    expect(latency.e2e_ms.mean!).toBeCloseTo(latency.ttft_ms.mean! + 4 * latency.tpot_ms.mean!, 6);
+    expect(durationMs).toBeCloseTo(2 * latency.e2e_ms.mean!, 6);
     expect(throughput.output_tok_s).toBeCloseTo(10_000 / durationMs, 9);
     expect(throughput.tok_s_per_gpu).toBeCloseTo(throughput.output_tok_s / 2, 9);
     expect(gpu.hours).toBeCloseTo((2 * durationMs) / 3_600_000, 12);
-    expect(cost.total).toBeCloseTo(3.5 * gpu.hours, 12);
-    expect(cost.per_m_output).toBeCloseTo((cost.total / 10) * 1e6, 6);
+    expect(cost!.total).toBeCloseTo(3.5 * gpu.hours, 12);
+    expect(cost!.per_m_output).toBeCloseTo((cost!.total / 10) * 1e6, 6);
   });
 
   it('prefill of 4,000 tokens with the fitted forms (spec: perf-model section 9.1): 211.570 ms', async () => {
