@@ -25,6 +25,11 @@ export class KeyedHeap {
     return this.size === 0 ? Infinity : this.keys[0]!;
   }
 
+  /** Its second key; the heap must not be empty. */
+  get topTie(): number {
+    return this.ties[0]!;
+  }
+
   /** The smallest entry's item; the heap must not be empty. */
   get topItem(): number {
     return this.items[0]!;

@@ -1,6 +1,5 @@
 import { chargedMs } from '../core/nanoseconds.js';
 import { BlockState } from './block-state.js';
-import type { Sequence } from './sequence.js';
 import { Span } from './span.js';
 
 /**
@@ -33,11 +32,11 @@ export abstract class BlockSpans extends BlockState {
       while (passes < this.span.passes && this.span.endOf(passes, endMs) <= nowMs) endMs = this.span.endOf(passes++, endMs);
       if (passes > 0) this.commitSpan(passes, endMs);
     }
-    if (this.config.role === 'prefill') return;
-    for (const sequence of this.running) {
-      if (sequence.bucket < 0) continue;
-      this.group.update(sequence);
-      this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
+    if (this.isPrefill) return;
+    for (let request = this.running.first; request >= 0; request = this.running.next[request]!) {
+      if (this.sequences.bucket[request]! < 0) continue;
+      this.group.update(request);
+      this.context.observer.caughtUp(request, this.sequences.generated[request]!, this.lastEndMs);
     }
   }
 
@@ -47,15 +46,16 @@ export abstract class BlockSpans extends BlockState {
    */
   protected beginSpan(nowMs: number, horizonMs: number): boolean {
     const { group, cache } = this;
-    if (this.loose.length > 0 || group.count === 0 || group.count > this.maxTokens) return false;
-    if (this.mayAdmit && this.waiting.length > 0 && this.running.length < this.maxSeqs) return false;
+    const { pool } = cache;
+    if (this.looseCount > 0 || group.count === 0 || group.count > this.maxTokens) return false;
+    if (this.mayAdmit && this.waiting.count > 0 && this.running.count < this.maxSeqs) return false;
     const crossing = group.crossing(0);
-    if (crossing.length > cache.pool.free + cache.pool.inactive) return false;
-    const evicted = cache.pool.evicted;
-    this.growMembers(crossing);
+    if (crossing > pool.free + pool.inactive) return false;
+    const evicted = pool.evicted;
+    if (crossing > 0) this.growMembers(crossing);
     this.notePeak();
     // Evictions reach a router at the end of the pass that made them: then this pass stands alone.
-    const isAlone = this.context.cacheNewsAtPassEnd && cache.pool.evicted > evicted;
+    const isAlone = this.context.cacheNewsAtPassEnd && pool.evicted > evicted;
     const most = isAlone ? 1 : Math.min(group.nextCrossing(1), group.nextFinish());
     this.planSpan(nowMs, most, horizonMs);
     this.inSpan = true;
@@ -64,12 +64,12 @@ export abstract class BlockSpans extends BlockState {
 
   private planSpan(nowMs: number, most: number, horizonMs: number): void {
     const { group, shape, span } = this;
-    const { timing, decodeSpeedup, role } = this.config;
+    const { timing, decodeSpeedup } = this.config;
     shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
     shape.decodeRequests = group.count;
     shape.decodeContextTokens = group.knownTokens;
     shape.occupiedBlocks = this.cache.pool.active;
-    if (role === 'prefill') return span.planConstant(nowMs, 0, most, horizonMs);
+    if (this.isPrefill) return span.planConstant(nowMs, 0, most, horizonMs);
     if (timing.decodeIgnoresContext) {
       const durationMs = chargedMs(timing.decodeMs(shape), decodeSpeedup);
       // Passes without duration take turns with those of other workers.
@@ -85,8 +85,8 @@ export abstract class BlockSpans extends BlockState {
   /** Carries out the first `passes` passes of the span, which end at `endMs`. */
   protected commitSpan(passes: number, endMs: number): void {
     this.inSpan = false;
-    if (this.config.role !== 'prefill') this.recordSpan(passes);
-    this.countExtrapolated(passes);
+    if (!this.isPrefill) this.recordSpan(passes);
+    if (this.config.timing.extrapolates) this.countExtrapolated(passes);
     this.countPass(passes, endMs);
     this.tickMembers(passes);
     this.publishFilled(0);
@@ -101,64 +101,80 @@ export abstract class BlockSpans extends BlockState {
 
   private recordSpan(passes: number): void {
     const { group, span } = this;
-    const { observer } = this.context;
-    this.welcome(span.endOf(0, span.startMs));
+    if (this.newcomerCount > 0) this.welcome(span.endOf(0, span.startMs));
     const pooled = group.count - group.tracked.length;
-    if (!Number.isNaN(span.constantMs)) {
-      if (pooled > 0) observer.gaps(span.constantMs, pooled * passes);
-    } else if (pooled > 0) {
-      for (let pass = 0; pass < passes; pass++) observer.gaps(span.durationOf(pass), pooled);
+    if (pooled > 0) {
+      if (!Number.isNaN(span.constantMs)) this.context.observer.gaps(span.constantMs, pooled * passes);
+      else this.recordVarying(pooled, passes);
     }
-    for (const { request } of group.tracked) {
-      let startMs = span.startMs;
-      for (let pass = 0; pass < passes; pass++) {
-        const endMs = span.endOf(pass, startMs);
-        observer.token(request, endMs, startMs, span.durationOf(pass));
-        startMs = endMs;
-      }
+    for (let i = 0; i < group.tracked.length; i++) this.recordTokens(group.tracked[i]!, passes);
+  }
+
+  private recordVarying(requests: number, passes: number): void {
+    const { observer } = this.context;
+    for (let pass = 0; pass < passes; pass++) observer.gaps(this.span.durationOf(pass), requests);
+  }
+
+  private recordTokens(request: number, passes: number): void {
+    const { span } = this;
+    let startMs = span.startMs;
+    for (let pass = 0; pass < passes; pass++) {
+      const endMs = span.endOf(pass, startMs);
+      this.context.observer.token(request, endMs, startMs, span.durationOf(pass));
+      startMs = endMs;
     }
   }
 
   private countExtrapolated(passes: number): void {
-    const { timing } = this.config;
-    if (!timing.extrapolates) return;
     this.shape.decodeContextTokens = this.group.knownTokens;
     for (let pass = 0; pass < passes; pass++) {
-      if (timing.extrapolates(this.shape)) this.statistics.extrapolatedPasses++;
+      if (this.config.timing.extrapolates!(this.shape)) this.statistics.extrapolatedPasses++;
       this.shape.decodeContextTokens += this.group.count;
     }
   }
 
   /** The newcomers' second token. */
   protected welcome(atMs: number): void {
-    for (const sequence of this.newcomers) if (sequence.bucket >= 0) this.context.observer.secondToken(sequence.request, atMs);
-    this.newcomers.length = 0;
+    for (let i = 0; i < this.newcomerCount; i++) {
+      const request = this.newcomers[i]!;
+      if (this.sequences.bucket[request]! >= 0) this.context.observer.secondToken(request, atMs);
+    }
+    this.newcomerCount = 0;
   }
 
-  /** A block more for each of these members. */
-  protected growMembers(crossing: readonly Sequence[]): void {
-    for (const sequence of crossing) {
-      this.group.update(sequence);
-      if (!this.cache.allocate(sequence, sequence.computed + 1)) throw new Error('invariant broken: a block was promised and is not there');
+  /** A block more for each of the `crossing` members that need one in this pass. */
+  protected growMembers(crossing: number): void {
+    if (!this.cache.namesGenerated) return this.cache.takeNameless(crossing);
+    const { group, sequences, running } = this;
+    const bucket = group.crossingBucket(0);
+    for (let request = running.first; request >= 0; request = running.next[request]!) {
+      if (sequences.bucket[request] !== bucket) continue;
+      group.update(request);
+      if (!this.cache.allocate(request, sequences.computed[request]! + 1)) throw new Error('invariant broken: a block was promised and is not there');
     }
   }
 
   /** Members whose last block is full after the pass that ends `ahead` passes from now. */
   protected publishFilled(ahead: number): void {
-    if (!this.config.engine.prefixCaching) return;
-    for (const sequence of this.group.crossing(ahead)) {
-      this.group.update(sequence);
-      sequence.computed += ahead;
-      this.cache.publishFull(sequence);
+    if (!this.cache.namesGenerated) return;
+    const { group, sequences, running } = this;
+    if (group.crossing(ahead) === 0) return;
+    const bucket = group.crossingBucket(ahead);
+    for (let request = running.first; request >= 0; request = running.next[request]!) {
+      if (sequences.bucket[request] !== bucket) continue;
+      group.update(request);
+      sequences.computed[request]! += ahead;
+      this.cache.publishFull(request);
+      sequences.computed[request]! -= ahead;
       if (this.context.table.generated) this.mayAdmit = true;
     }
   }
 
   /** Members that have all their tokens go, in running order. */
   protected finishMembers(): void {
-    for (let sequence = this.group.popFinished(); sequence; sequence = this.group.popFinished()) {
-      if (this.config.role !== 'prefill') this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastEndMs);
-      this.leave(sequence);
+    for (let request = this.group.popFinished(); request >= 0; request = this.group.popFinished()) {
+      if (!this.isPrefill) this.context.observer.caughtUp(request, this.sequences.generated[request]!, this.lastEndMs);
+      this.leave(request);
     }
   }
 }

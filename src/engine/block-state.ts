@@ -2,37 +2,44 @@ import type { PassShape } from '../timing/timing.js';
 import { createBlockCache, type BlockCache } from './block-cache.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
 import { Lockstep } from './lockstep.js';
-import { Sequence } from './sequence.js';
+import { RequestList, type Sequences } from './sequences.js';
 import { Speculation } from './speculation.js';
 
 export type Verdict = 'admit' | 'wait' | 'reject';
 
 /**
  * State and commands of the block-paged engines: queues, the lockstep group, held and reserved
- * handoffs. Source: spec engine sections 2 and 8.2.
+ * handoffs. Requests are numbers, their state is in `sequences`. Source: spec engine sections 2 and 8.2.
  */
 export abstract class BlockState {
   readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  protected readonly sequences: Sequences;
   protected readonly cache: BlockCache;
-  protected readonly waiting: Sequence[] = [];
+  protected readonly waiting: RequestList;
   /** In order of admission. */
-  protected readonly running: Sequence[] = [];
-  /** Those that run and are not in the group: prompts under way, requests that sat a pass out. */
-  protected loose: Sequence[] = [];
+  protected readonly running: RequestList;
+  /** The first `looseCount`: those that run and are not in the group: prompts under way, requests that sat a pass out. */
+  protected readonly loose: number[] = [];
+  protected looseCount = 0;
   protected readonly group: Lockstep;
-  /** Members that joined after the last pass: the next end is their second token. */
-  protected newcomers: Sequence[] = [];
+  /** The first `newcomerCount`: members that joined after the last pass: the next end is their second token. */
+  protected readonly newcomers: number[] = [];
+  protected newcomerCount = 0;
   /** Something may have changed for the head of the queue since it was last refused. */
   protected mayAdmit = true;
   /** Finished prompts whose cache waits for its transfer (prefill role). */
-  private readonly held = new Map<number, Sequence>();
+  private heldCount = 0;
   /** Reserved, not yet activated (decode role). */
-  protected readonly reserved = new Map<number, Sequence>();
+  protected readonly reserved: RequestList;
   protected reservationPending = false;
 
+  protected readonly blockTokens: number;
   protected readonly maxSeqs: number;
   protected readonly maxTokens: number;
   protected readonly maxLength: number;
+  protected readonly chunking: boolean;
+  protected readonly isPrefill: boolean;
+  protected readonly isDecode: boolean;
   protected readonly speculation: Speculation | null;
 
   protected endMs = Infinity;
@@ -45,13 +52,21 @@ export abstract class BlockState {
     protected readonly config: EngineConfig,
     protected readonly context: EngineContext,
   ) {
-    const { engine, kvBlocks } = config;
+    const { engine, kvBlocks, role } = config;
+    this.sequences = context.sequences;
+    this.blockTokens = engine.blockTokens;
     this.maxSeqs = engine.maxNumSeqs;
     this.maxTokens = engine.maxNumBatchedTokens;
     this.maxLength = engine.contextTokens ?? Infinity;
+    this.chunking = engine.chunkedPrefill;
+    this.isPrefill = role === 'prefill';
+    this.isDecode = role === 'decode';
     this.cache = createBlockCache(config, context);
-    this.group = new Lockstep(engine.blockTokens);
-    this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
+    this.waiting = new RequestList(this.sequences);
+    this.running = new RequestList(this.sequences);
+    this.reserved = new RequestList(this.sequences);
+    this.group = new Lockstep(this.sequences, engine.blockTokens);
+    this.speculation = engine.speculative && !this.isPrefill ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
       prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
       decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
@@ -63,25 +78,24 @@ export abstract class BlockState {
   /** Output tokens the engine will make of those asked for. */
   protected abstract outputLimit(prompt: number, output: number): number;
   /** Decides on the request at the head of the queue and leaves its cached prefix in `cache.hits`. */
-  protected abstract admission(sequence: Sequence): Verdict;
-  /** Who gives way when blocks run out; undefined = nobody. */
-  protected abstract victim(): Sequence | undefined;
+  protected abstract admission(request: number): Verdict;
+  /** Who gives way when blocks run out; -1 = nobody. */
+  protected abstract victim(): number;
   /** Blocks a reserved destination may find in the cache. */
-  protected abstract destinationHits(sequence: Sequence): number;
-  /** Whether a destination of this many missing blocks fits beside what is promised. */
-  protected abstract destinationFits(sequence: Sequence, missingBlocks: number): boolean;
+  protected abstract destinationHits(request: number): number;
+  /** Whether a destination fits beside what is promised. */
+  protected abstract destinationFits(request: number): boolean;
 
   /** Shortens the work in flight; see `EngineCore`. */
   abstract cut(nowMs: number, begun?: boolean): void;
 
   submit(request: number, nowMs: number, begun = false): void {
-    const { role, semantics } = this.config;
     const wanted = this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!);
-    const output = role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted;
-    this.waiting.push(this.sequence(request, output));
-    if (this.waiting.length > 1) return;
+    this.enter(request, this.isPrefill && !this.config.semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted);
+    this.waiting.append(request);
+    if (this.waiting.count > 1) return;
     this.mayAdmit = true;
-    if (this.running.length < this.maxSeqs) this.cut(nowMs, begun);
+    if (this.running.count < this.maxSeqs) this.cut(nowMs, begun);
   }
 
   nextChangeMs(): number {
@@ -89,14 +103,14 @@ export abstract class BlockState {
   }
 
   isEmpty(): boolean {
-    return this.waiting.length === 0 && this.running.length === 0 && this.held.size === 0 && this.reserved.size === 0 && this.cache.pool.active === 0;
+    return this.waiting.count === 0 && this.running.count === 0 && this.heldCount === 0 && this.reserved.count === 0 && this.cache.pool.active === 0;
   }
 
   releaseSource(request: number): void {
-    const sequence = this.held.get(request);
-    if (!sequence) throw new Error(`invariant broken: request ${request} is not held`);
-    this.held.delete(request);
-    this.cache.release(sequence);
+    if (this.sequences.held[request] === 0) throw new Error(`invariant broken: request ${request} is not held`);
+    this.cache.release(request);
+    this.sequences.held[request] = 0;
+    this.heldCount--;
     this.mayAdmit = true;
   }
 
@@ -105,24 +119,26 @@ export abstract class BlockState {
   }
 
   reserve(request: number): number {
-    if (this.config.semantics.reservationNeedsRunningSlot && this.running.length >= this.maxSeqs) return -1;
-    const sequence = this.sequence(request, this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!));
-    this.cache.findHits(sequence, this.destinationHits(sequence));
-    const missing = this.cache.blocksFor(sequence.prompt) - this.cache.hits.length;
-    if (!this.destinationFits(sequence, missing) || !this.cache.allocate(sequence, sequence.prompt)) return -1;
-    this.reserved.set(request, sequence);
+    const { cache, sequences } = this;
+    if (this.config.semantics.reservationNeedsRunningSlot && this.running.count >= this.maxSeqs) return -1;
+    const prompt = sequences.prompt[request]!;
+    this.enter(request, this.outputLimit(prompt, this.context.outputTokens[request]!));
+    cache.findHits(request, this.destinationHits(request));
+    const missing = cache.blocksFor(prompt) - cache.hits;
+    if (!this.destinationFits(request) || !cache.allocate(request, prompt)) return -1;
+    this.reserved.append(request);
     this.notePeak();
-    return missing * this.config.engine.blockTokens;
+    return missing * this.blockTokens;
   }
 
   activate(request: number): void {
-    const sequence = this.reserved.get(request);
-    if (!sequence) throw new Error(`invariant broken: request ${request} was activated without a reservation`);
-    this.reserved.delete(request);
-    sequence.computed = sequence.prompt;
-    sequence.materialised = true;
-    this.cache.publishFull(sequence);
-    this.waiting.push(sequence);
+    const { sequences } = this;
+    if (this.reserved.count === 0 || sequences.blocks[request] === 0) throw new Error(`invariant broken: request ${request} was activated without a reservation`);
+    this.reserved.remove(request);
+    sequences.computed[request] = sequences.prompt[request]!;
+    sequences.materialised[request] = 1;
+    this.cache.publishFull(request);
+    this.waiting.append(request);
     this.mayAdmit = true;
   }
 
@@ -131,12 +147,15 @@ export abstract class BlockState {
     this.reservationPending = pending;
   }
 
-  protected leave(sequence: Sequence): void {
-    this.running.splice(this.positionOf(sequence), 1);
+  protected leave(request: number): void {
+    this.running.remove(request);
     this.mayAdmit = true;
-    if (this.config.role === 'prefill') this.held.set(sequence.request, sequence);
-    else this.cache.release(sequence);
-    this.signal(sequence.request, SIGNAL.finished);
+    if (this.isPrefill) {
+      this.cache.owned -= this.sequences.blocks[request]!;
+      this.sequences.held[request] = 1;
+      this.heldCount++;
+    } else this.cache.release(request);
+    this.signal(request, SIGNAL.finished);
   }
 
   protected signal(request: number, kind: SignalKind): void {
@@ -144,30 +163,16 @@ export abstract class BlockState {
     this.effects.kinds[this.effects.count++] = kind;
   }
 
-  protected sequence(request: number, output: number): Sequence {
-    const { table, promptTokens } = this.context;
-    const first = table.offsets[request]!;
-    const prompt = promptTokens[request]!;
-    const sequence = new Sequence(request, prompt, output, first, table.offsets[request + 1]! - first);
-    const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.config.engine.chunkedPrefill && prompt > this.maxTokens);
-    sequence.tracked = this.config.mayBeCut || mayStarve;
-    return sequence;
+  /** A request is new here. What may not complete has its token gaps kept apart. */
+  private enter(request: number, output: number): void {
+    const prompt = this.sequences.prompt[request]!;
+    const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.chunking && prompt > this.maxTokens);
+    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve);
   }
 
   protected notePeak(): void {
-    if (this.cache.pool.active > this.statistics.peakActiveBlocks) this.statistics.peakActiveBlocks = this.cache.pool.active;
-  }
-
-  /** Place in `running`, which is ordered by admission. */
-  protected positionOf(sequence: Sequence): number {
-    let low = 0;
-    let high = this.running.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.running[middle]!.admission < sequence.admission) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    const { active } = this.cache.pool;
+    if (active > this.statistics.peakActiveBlocks) this.statistics.peakActiveBlocks = active;
   }
 
   protected countPass(passes: number, endMs: number): void {

@@ -3,6 +3,7 @@ import type { BlockTable } from '../workload/workload.js';
 import type { EngineSpec } from '../scenario/scenario.js';
 import type { CacheListener } from '../kv/block-pool.js';
 import type { Semantics } from './semantics.js';
+import type { Sequences } from './sequences.js';
 
 export type EngineRole = 'agg' | 'prefill' | 'decode';
 
@@ -52,10 +53,12 @@ export interface EngineContext {
   readonly promptTokens: Int32Array;
   readonly outputTokens: Int32Array;
   readonly table: BlockTable;
-  /** Reserves ids for the generated blocks of a request; the same request always gets the same. */
-  readonly privateBlocks: PrivateBlocks;
+  /** The pool's requests as its engines know them. */
+  readonly sequences: Sequences;
   readonly observer: EngineObserver;
   readonly cacheListener: CacheListener | null;
+  /** It hears of blocks of generated tokens, too, though nobody can ask for them. */
+  readonly hearsGenerated?: boolean;
   /** Its news travel at the end of the pass that made them. */
   readonly cacheNewsAtPassEnd: boolean;
 }
@@ -115,31 +118,4 @@ export interface EngineCore {
   cancelReservation?(request: number): void;
   /** Decode role: some handoff waits for room, so only requests whose prompt is here may be admitted. */
   setReservationPending(pending: boolean): void;
-}
-
-/** Hands out content ids for blocks that hold generated tokens: unique to their request. */
-export class PrivateBlocks {
-  private readonly base = new Map<number, number>();
-  private next: number;
-
-  /** @param first first id after the workload's own */
-  constructor(first: number) {
-    this.next = first;
-  }
-
-  /** Id of the first of `count` blocks reserved for this request. */
-  baseOf(request: number, count: number): number {
-    let base = this.base.get(request);
-    if (base === undefined) {
-      base = this.next;
-      this.next += count;
-      this.base.set(request, base);
-    }
-    return base;
-  }
-
-  /** The request has ended everywhere. */
-  forget(request: number): void {
-    this.base.delete(request);
-  }
 }

@@ -1,75 +1,79 @@
 import { KeyedHeap } from '../core/heap.js';
-import type { Sequence } from './sequence.js';
+import type { Sequences } from './sequences.js';
 
 /**
  * Running requests with exactly one token to compute. They advance together, so nothing is stored per
  * pass: a *tick* counts the passes, a member's state follows from the tick it joined at. A wheel of
- * `blockTokens` buckets says whose next token needs a new block, a heap who finishes next. Source:
+ * `blockTokens` buckets counts whose next token needs a new block, a heap knows who finishes next. Source:
  * spec fast-core sections 3, 5 and 6.
  */
 export class Lockstep {
-  /** Members, and those among them whose token gaps are recorded one by one. */
   count = 0;
-  readonly tracked: Sequence[] = [];
+  /** Members whose token gaps are recorded one by one. */
+  readonly tracked: number[] = [];
   /** Passes so far. */
   tick = 0;
   /** Σ known tokens of the members. */
   knownTokens = 0;
   /** Members by the tick (mod blockTokens) at which they need a new block. */
-  private readonly wheel: Sequence[][];
+  private readonly wheel: Int32Array;
   /** One bit per non-empty bucket. */
   private readonly filled: Int32Array;
-  /** Members by (tick after which they have all their tokens, admission number). */
+  /** Members by (tick after which they have all their tokens, admission number). Entries of members that left early are stale. */
   private readonly finishing = new KeyedHeap();
-  private readonly byNumber = new Map<number, Sequence>();
 
-  constructor(private readonly blockTokens: number) {
-    this.wheel = Array.from({ length: blockTokens }, () => []);
+  constructor(
+    private readonly sequences: Sequences,
+    private readonly blockTokens: number,
+  ) {
+    this.wheel = new Int32Array(blockTokens);
     this.filled = new Int32Array(Math.ceil(blockTokens / 32));
   }
 
   /** @param remaining tokens until it finishes, ≥ 1 */
-  join(sequence: Sequence, remaining: number): void {
-    sequence.joinTick = this.tick;
-    sequence.joinGenerated = sequence.generated;
-    sequence.finishTick = this.tick + remaining;
+  join(request: number, remaining: number): void {
+    const { sequences, tick } = this;
+    const admission = sequences.admission[request]!;
+    sequences.joinTick[request] = tick;
+    sequences.finishTick[request] = tick + remaining;
     this.count++;
-    this.knownTokens += sequence.known;
-    if (sequence.tracked) this.tracked.push(sequence);
-    const bucket = modulo(this.tick - sequence.computed, this.blockTokens);
-    sequence.bucket = bucket;
-    sequence.bucketPlace = this.wheel[bucket]!.push(sequence) - 1;
-    this.filled[bucket >> 5]! |= 1 << (bucket & 31);
-    this.byNumber.set(sequence.admission, sequence);
-    this.finishing.push(sequence.finishTick, sequence.admission, sequence.admission);
+    this.knownTokens += sequences.prompt[request]! + sequences.generated[request]!;
+    if (sequences.tracked[request] === 1) this.tracked.push(request);
+    const bucket = modulo(tick - sequences.computed[request]!, this.blockTokens);
+    sequences.bucket[request] = bucket;
+    if (this.wheel[bucket]!++ === 0) this.filled[bucket >> 5]! |= 1 << (bucket & 31);
+    this.finishing.push(tick + remaining, admission, request);
   }
 
   /** Takes a member out, its own state brought up to the present tick. */
-  leave(sequence: Sequence): void {
-    this.update(sequence);
+  leave(request: number): void {
+    const { sequences } = this;
+    this.update(request);
+    sequences.blocks[request] = Math.ceil(sequences.computed[request]! / this.blockTokens);
     this.count--;
-    this.knownTokens -= sequence.known;
-    if (sequence.tracked) this.tracked.splice(this.tracked.indexOf(sequence), 1);
-    const members = this.wheel[sequence.bucket]!;
-    const last = members.pop()!;
-    if (last !== sequence) {
-      members[sequence.bucketPlace] = last;
-      last.bucketPlace = sequence.bucketPlace;
-    }
-    if (members.length === 0) this.filled[sequence.bucket >> 5]! &= ~(1 << (sequence.bucket & 31));
-    sequence.bucket = -1;
-    this.byNumber.delete(sequence.admission);
+    this.knownTokens -= sequences.prompt[request]! + sequences.generated[request]!;
+    if (sequences.tracked[request] === 1) this.tracked.splice(this.tracked.indexOf(request), 1);
+    const bucket = sequences.bucket[request]!;
+    if (--this.wheel[bucket]! === 0) this.filled[bucket >> 5]! &= ~(1 << (bucket & 31));
+    sequences.bucket[request] = -1;
   }
 
   /** Writes a member's generated and computed tokens as of now. */
-  update(sequence: Sequence): void {
-    sequence.generated = sequence.joinGenerated + this.tick - sequence.joinTick;
-    sequence.computed = sequence.prompt + sequence.generated - 1;
+  update(request: number): void {
+    const { sequences, tick } = this;
+    const passes = tick - sequences.joinTick[request]!;
+    sequences.joinTick[request] = tick;
+    sequences.generated[request]! += passes;
+    sequences.computed[request]! += passes;
   }
 
-  /** Members that need a new block `ahead` passes from now. */
-  crossing(ahead: number): readonly Sequence[] {
-    return this.wheel[(this.tick + ahead) % this.blockTokens]!;
+  /** How many members need a new block `ahead` passes from now, and the bucket they are in. */
+  crossing(ahead: number): number {
+    return this.wheel[this.crossingBucket(ahead)]!;
+  }
+
+  crossingBucket(ahead: number): number {
+    return (this.tick + ahead) % this.blockTokens;
   }
 
   /** Passes from now (at least `from`) to the first that needs a block; Infinity without members. */
@@ -95,21 +99,21 @@ export class Lockstep {
     return this.finishing.topKey - this.tick;
   }
 
-  /** Takes out the next member that has all its tokens, in admission order; undefined = none. */
-  popFinished(): Sequence | undefined {
+  /** Takes out the next member that has all its tokens, in admission order; -1 = none. */
+  popFinished(): number {
     this.dropStale();
-    if (this.finishing.topKey > this.tick) return undefined;
-    const sequence = this.byNumber.get(this.finishing.pop())!;
-    this.leave(sequence);
-    return sequence;
+    if (this.finishing.topKey > this.tick) return -1;
+    const request = this.finishing.pop();
+    this.leave(request);
+    return request;
   }
 
-  /** Entries of members that left earlier than planned. */
   private dropStale(): void {
-    while (this.finishing.size > 0) {
-      const sequence = this.byNumber.get(this.finishing.topItem);
-      if (sequence && sequence.finishTick === this.finishing.topKey) return;
-      this.finishing.pop();
+    const { finishing, sequences } = this;
+    while (finishing.size > 0) {
+      const request = finishing.topItem;
+      if (sequences.bucket[request]! >= 0 && sequences.finishTick[request] === finishing.topKey && sequences.admission[request] === finishing.topTie) return;
+      finishing.pop();
     }
   }
 }

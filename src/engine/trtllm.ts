@@ -1,6 +1,5 @@
 import { BlockCore } from './block-core.js';
 import type { Verdict } from './block-state.js';
-import type { Sequence } from './sequence.js';
 
 /**
  * TensorRT-LLM, GUARANTEED_NO_EVICT: a request is admitted only when it can run to its end beside
@@ -9,45 +8,47 @@ import type { Sequence } from './sequence.js';
 export class TrtllmCore extends BlockCore {
   /** Cut to what the whole cache holds, and to the context length. */
   protected outputLimit(prompt: number, output: number): number {
-    const capacityTokens = this.cache.pool.capacity * this.config.engine.blockTokens;
+    const capacityTokens = this.cache.pool.capacity * this.blockTokens;
     const fitting = prompt < capacityTokens ? Math.min(output, capacityTokens - prompt) : output;
     return prompt < this.maxLength ? Math.min(fitting, this.maxLength - prompt) : fitting;
   }
 
-  protected admission(sequence: Sequence): Verdict {
-    const { pool } = this.cache;
-    if (sequence.prompt >= this.maxLength) return 'reject';
-    if (this.toCompletion(sequence) > pool.capacity) return 'reject';
-    this.cache.findHits(sequence, sequence.promptBlocks);
-    if (this.toCompletion(sequence) - this.cache.hitsReferenced > this.available()) return 'wait';
-    const uncachedPrompt = sequence.prompt - this.cache.hits.length * this.config.engine.blockTokens;
-    const neverFits = !this.config.engine.chunkedPrefill && uncachedPrompt > this.maxTokens && this.running.length === 0;
+  protected admission(request: number): Verdict {
+    const { cache, sequences } = this;
+    const prompt = sequences.prompt[request]!;
+    if (prompt >= this.maxLength) return 'reject';
+    if (this.toCompletion(request) > cache.pool.capacity) return 'reject';
+    cache.findHits(request, sequences.promptBlocks(request));
+    if (this.toCompletion(request) - cache.hitsReferenced > this.available()) return 'wait';
+    const uncachedPrompt = prompt - cache.hits * this.blockTokens;
+    const neverFits = !this.chunking && uncachedPrompt > this.maxTokens && this.running.count === 0;
     return neverFits ? 'reject' : 'admit';
   }
 
-  protected victim(): undefined {
-    return undefined;
+  protected victim(): number {
+    return -1;
   }
 
   protected destinationHits(): number {
     return 0;
   }
 
-  protected destinationFits(sequence: Sequence): boolean {
-    return this.toCompletion(sequence) <= this.available();
+  protected destinationFits(request: number): boolean {
+    return this.toCompletion(request) <= this.available();
   }
 
-  private toCompletion(sequence: Sequence): number {
-    return this.cache.blocksFor(sequence.prompt + sequence.output);
+  private toCompletion(request: number): number {
+    return this.cache.blocksFor(this.sequences.prompt[request]! + this.sequences.output[request]!);
   }
 
   /** Blocks neither in use nor promised to requests on their way to their end. */
   private available(): number {
-    const { pool } = this.cache;
-    let promised = 0;
-    for (const sequence of this.running) promised += this.toCompletion(sequence) - sequence.blocks.length;
-    for (const sequence of this.reserved.values()) promised += this.toCompletion(sequence) - sequence.blocks.length;
-    for (const sequence of this.waiting) if (sequence.materialised) promised += this.toCompletion(sequence) - sequence.blocks.length;
-    return pool.capacity - pool.active - promised;
+    const { pool, owned } = this.cache;
+    const { next } = this.running;
+    let committed = 0;
+    for (let request = this.running.first; request >= 0; request = next[request]!) committed += this.toCompletion(request);
+    for (let request = this.reserved.first; request >= 0; request = next[request]!) committed += this.toCompletion(request);
+    for (let request = this.waiting.first; request >= 0; request = next[request]!) if (this.sequences.materialised[request] === 1) committed += this.toCompletion(request);
+    return pool.capacity - pool.active - (committed - owned);
   }
 }

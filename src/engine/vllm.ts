@@ -1,6 +1,5 @@
 import { BlockCore } from './block-core.js';
 import type { Verdict } from './block-state.js';
-import type { Sequence } from './sequence.js';
 
 /** vLLM (V1): whole-prompt admission, at least one token recomputed, preemption by recomputation. Source: spec engine section 2. */
 export class VllmCore extends BlockCore {
@@ -8,27 +7,30 @@ export class VllmCore extends BlockCore {
     return output;
   }
 
-  protected admission(sequence: Sequence): Verdict {
-    const { pool, hits } = this.cache;
-    const blocks = this.cache.blocksFor(sequence.known);
-    if (sequence.prompt >= this.maxLength) return 'reject';
-    if (sequence.fresh && blocks > pool.capacity) return 'reject';
+  protected admission(request: number): Verdict {
+    const { cache, sequences } = this;
+    const { pool } = cache;
+    const prompt = sequences.prompt[request]!;
+    const known = sequences.known(request);
+    const blocks = cache.blocksFor(known);
+    if (prompt >= this.maxLength) return 'reject';
+    if (blocks > pool.capacity && sequences.fresh[request] === 1) return 'reject';
     // Alone it must get room for its longest burst, or it would be sent back for ever.
-    if (this.speculation && this.cache.blocksFor(sequence.known + Math.min(this.speculation.longest, sequence.output - sequence.generated)) > pool.capacity) return 'reject';
-    this.cache.findHits(sequence, Math.floor((sequence.known - 1) / this.config.engine.blockTokens));
-    if (this.config.engine.speculative) this.cache.dropLastHit();
-    if (blocks - this.cache.hitsReferenced > pool.capacity - pool.active) return blocks > pool.capacity ? 'reject' : 'wait';
-    const uncachedPrompt = sequence.prompt - Math.min(sequence.prompt, hits.length * this.config.engine.blockTokens);
-    const neverFits = !this.config.engine.chunkedPrefill && uncachedPrompt > this.maxTokens && this.running.length === 0;
+    if (this.speculation && cache.blocksFor(known + Math.min(this.speculation.longest, sequences.output[request]! - sequences.generated[request]!)) > pool.capacity) return 'reject';
+    cache.findHits(request, Math.floor((known - 1) / this.blockTokens));
+    if (this.config.engine.speculative) cache.dropLastHit();
+    if (blocks - cache.hitsReferenced > pool.capacity - pool.active) return blocks > pool.capacity ? 'reject' : 'wait';
+    const uncachedPrompt = prompt - Math.min(prompt, cache.hits * this.blockTokens);
+    const neverFits = !this.chunking && uncachedPrompt > this.maxTokens && this.running.count === 0;
     return neverFits ? 'reject' : 'admit';
   }
 
-  protected victim(): Sequence | undefined {
-    return this.config.engine.preemption === 'lifo' ? this.running[this.running.length - 1] : this.running[0];
+  protected victim(): number {
+    return this.config.engine.preemption === 'lifo' ? this.running.last : this.running.first;
   }
 
-  protected destinationHits(sequence: Sequence): number {
-    return sequence.promptBlocks;
+  protected destinationHits(request: number): number {
+    return this.sequences.promptBlocks(request);
   }
 
   protected destinationFits(): boolean {

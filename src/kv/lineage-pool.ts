@@ -2,7 +2,7 @@ import { KeyedHeap } from '../core/heap.js';
 import type { CacheListener } from './block-pool.js';
 import type { Pool } from './pool.js';
 
-const PRIVATE = -1;
+const NONE = -1;
 
 /**
  * KV blocks of one worker with one canonical copy per content (KVBM's block manager). Evicts leaves
@@ -14,16 +14,18 @@ export class LineagePool implements Pool {
   active = 0;
   inactive = 0;
   evicted = 0;
+  /** Content of each slot, and the one before it in its prefix. */
   private readonly contentOf: Int32Array;
+  private readonly parentOf: Int32Array;
   private readonly references: Int32Array;
   /** Release time of an inactive copy, 0 = not inactive. */
   private readonly releasedAt: Float64Array;
-  /** Content before it in its prefix, −1 = none. */
-  private readonly parentOf: Int32Array;
   private readonly inactiveChildren = new Map<number, number>();
-  private copyOf: Int32Array;
+  /** Slot of each content, 0 = not cached. */
+  private slotOf: Int32Array;
   private readonly leaves = new KeyedHeap();
-  private readonly freeCopies: number[] = [];
+  private readonly freeSlots: number[] = [];
+  private usedSlots = 0;
   private clock = 0;
 
   constructor(
@@ -31,61 +33,64 @@ export class LineagePool implements Pool {
     contents: number,
     private readonly listener: CacheListener | null,
   ) {
-    this.contentOf = new Int32Array(capacity).fill(PRIVATE);
-    this.references = new Int32Array(capacity);
-    this.releasedAt = new Float64Array(capacity);
-    this.parentOf = new Int32Array(capacity).fill(PRIVATE);
-    this.copyOf = new Int32Array(contents);
-    for (let copy = capacity - 1; copy >= 0; copy--) this.freeCopies.push(copy);
+    this.contentOf = new Int32Array(capacity + 1);
+    this.parentOf = new Int32Array(capacity + 1);
+    this.references = new Int32Array(capacity + 1);
+    this.releasedAt = new Float64Array(capacity + 1);
+    this.slotOf = new Int32Array(contents);
   }
 
   get free(): number {
-    return this.freeCopies.length;
+    return this.capacity - this.active - this.inactive;
   }
 
   find(content: number): number {
-    return content < this.copyOf.length ? this.copyOf[content]! - 1 : -1;
+    return content < this.slotOf.length ? this.slotOf[content]! : 0;
   }
 
-  isReferenced(copy: number): boolean {
-    return this.references[copy]! > 0;
+  isReferenced(slot: number): boolean {
+    return this.references[slot]! > 0;
   }
 
-  pin(copy: number): void {
-    if (this.references[copy]!++ > 0) return;
+  pin(slot: number): void {
+    if (this.references[slot]!++ > 0) return;
     this.inactive--;
     this.active++;
-    this.leaveInactive(copy);
+    this.leaveInactive(slot);
   }
 
-  take(): number {
-    if (this.freeCopies.length === 0) this.evictLeaf();
-    const copy = this.freeCopies.pop()!;
-    this.references[copy] = 1;
-    this.active++;
-    return copy;
+  take(blocks: number): void {
+    if (blocks > this.free) this.evictInactive(blocks - this.free);
+    this.active += blocks;
   }
 
-  publish(copy: number, content: number, parent: number): void {
-    if (content >= this.copyOf.length) this.grow(content + 1);
-    this.contentOf[copy] = content;
-    this.parentOf[copy] = parent;
-    this.copyOf[content] = copy + 1;
+  publish(content: number, parent: number): number {
+    const slot = this.freeSlots.pop() ?? ++this.usedSlots;
+    if (content >= this.slotOf.length) this.grow(content + 1);
+    this.references[slot] = 1;
+    this.contentOf[slot] = content;
+    this.parentOf[slot] = parent;
+    this.slotOf[content] = slot;
     this.listener?.stored(content);
+    return slot;
   }
 
-  release(copy: number): void {
-    if (--this.references[copy]! > 0) return;
+  release(slot: number): void {
+    if (--this.references[slot]! > 0) return;
     this.active--;
-    if (this.contentOf[copy] === PRIVATE) {
-      this.freeCopies.push(copy);
-      return;
-    }
     this.inactive++;
-    this.releasedAt[copy] = ++this.clock;
-    const parent = this.parentOf[copy]!;
-    if (parent !== PRIVATE) this.inactiveChildren.set(parent, (this.inactiveChildren.get(parent) ?? 0) + 1);
-    if (!this.inactiveChildren.has(this.contentOf[copy]!)) this.leaves.push(this.clock, 0, copy);
+    this.releasedAt[slot] = ++this.clock;
+    const parent = this.parentOf[slot]!;
+    if (parent !== NONE) this.inactiveChildren.set(parent, (this.inactiveChildren.get(parent) ?? 0) + 1);
+    if (!this.inactiveChildren.has(this.contentOf[slot]!)) this.leaves.push(this.clock, 0, slot);
+  }
+
+  giveBack(blocks: number): void {
+    this.active -= blocks;
+  }
+
+  retire(blocks: number): void {
+    if (blocks > 0) throw new Error('invariant broken: a full block has no identity');
   }
 
   evictInactive(blocks: number): void {
@@ -97,38 +102,37 @@ export class LineagePool implements Pool {
     for (;;) {
       if (this.leaves.size === 0) throw new Error('invariant broken: a block was taken from a pool without free or inactive blocks');
       const at = this.leaves.topKey;
-      const copy = this.leaves.pop();
-      const content = this.contentOf[copy]!;
-      if (this.releasedAt[copy] !== at || this.inactiveChildren.has(content)) continue;
+      const slot = this.leaves.pop();
+      const content = this.contentOf[slot]!;
+      if (this.releasedAt[slot] !== at || this.inactiveChildren.has(content)) continue;
       this.inactive--;
       this.evicted++;
-      this.leaveInactive(copy);
-      this.copyOf[content] = 0;
-      this.contentOf[copy] = PRIVATE;
-      this.freeCopies.push(copy);
+      this.leaveInactive(slot);
+      this.slotOf[content] = 0;
+      this.freeSlots.push(slot);
       this.listener?.removed(content);
       return;
     }
   }
 
   /** The copy is no longer inactive; its parent may have become a leaf. */
-  private leaveInactive(copy: number): void {
-    this.releasedAt[copy] = 0;
-    const parent = this.parentOf[copy]!;
-    if (parent === PRIVATE) return;
+  private leaveInactive(slot: number): void {
+    this.releasedAt[slot] = 0;
+    const parent = this.parentOf[slot]!;
+    if (parent === NONE) return;
     const left = this.inactiveChildren.get(parent)! - 1;
     if (left > 0) {
       this.inactiveChildren.set(parent, left);
       return;
     }
     this.inactiveChildren.delete(parent);
-    const parentCopy = this.find(parent);
-    if (parentCopy >= 0 && this.releasedAt[parentCopy]! > 0) this.leaves.push(this.releasedAt[parentCopy]!, 0, parentCopy);
+    const parentSlot = this.find(parent);
+    if (parentSlot > 0 && this.releasedAt[parentSlot]! > 0) this.leaves.push(this.releasedAt[parentSlot]!, 0, parentSlot);
   }
 
   private grow(contents: number): void {
-    const larger = new Int32Array(Math.max(contents, this.copyOf.length * 2, 1024));
-    larger.set(this.copyOf);
-    this.copyOf = larger;
+    const larger = new Int32Array(Math.max(contents, this.slotOf.length * 2, 1024));
+    larger.set(this.slotOf);
+    this.slotOf = larger;
   }
 }

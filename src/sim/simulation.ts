@@ -1,5 +1,5 @@
 import type { Problem } from '../core/problem.js';
-import { PrivateBlocks, SIGNAL } from '../engine/engine.js';
+import { SIGNAL } from '../engine/engine.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
 import { Driver } from '../workload/driver.js';
@@ -27,7 +27,6 @@ export class Simulation {
   private readonly handoff: HandoffCoordinator | null;
   private readonly calendar: PassCalendar;
   private readonly toStart: WorkerGroup[] = [];
-  private readonly privateBlocks: PrivateBlocks;
   /** Times that workers were started in this instant. */
   private startRound = 0;
   private rejections = 0;
@@ -45,9 +44,8 @@ export class Simulation {
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
     this.recorder = new Recorder(this.columns, config.pools.every(({ timing }) => timing.decodeIgnoresContext === true));
-    this.privateBlocks = new PrivateBlocks(table.blockCount);
     this.driver = new Driver(workload, config.driver);
-    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), this.privateBlocks));
+    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role)));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
@@ -330,7 +328,6 @@ export class Simulation {
 
   private end(request: number, status: StatusCode): void {
     this.recorder.ended(request, this.nowMs, status);
-    this.privateBlocks.forget(request);
     if (status !== STATUS.completed) {
       this.rejections++;
       if (this.firstRejected < 0) this.firstRejected = request;

@@ -1,5 +1,6 @@
 import { createEngine } from '../engine/registry.js';
-import type { EngineCore, EngineObserver, PrivateBlocks } from '../engine/engine.js';
+import type { EngineCore, EngineObserver } from '../engine/engine.js';
+import { Sequences } from '../engine/sequences.js';
 import type { CacheListener } from '../kv/block-pool.js';
 import type { PoolObservations } from '../metrics/observations.js';
 import { POLICIES, type Router } from '../router/router.js';
@@ -79,6 +80,7 @@ export class WorkerPool {
   readonly workers: Worker[] = [];
   readonly groups: WorkerGroup[] = [];
   readonly router: Router;
+  private readonly sequences: Sequences;
   private readonly ranks: number;
   private readonly maxWorkers: number;
   /** ∫ provisioned workers dt up to `countedMs`, in worker·ms. */
@@ -94,9 +96,9 @@ export class WorkerPool {
     private readonly workload: Workload,
     private readonly table: BlockTable,
     private readonly observer: EngineObserver,
-    private readonly privateBlocks: PrivateBlocks,
   ) {
     this.ranks = config.engine.ranks ?? 1;
+    this.sequences = new Sequences(workload.promptTokens, workload.outputTokens, table);
     this.maxWorkers = Math.max(config.replicas, simulation.maxWorkers ?? 0);
     const forced = simulation.forced?.[config.role];
     this.router = POLICIES[simulation.router.policy]({
@@ -136,7 +138,7 @@ export class WorkerPool {
         promptTokens: this.workload.promptTokens,
         outputTokens: this.workload.outputTokens,
         table: this.table,
-        privateBlocks: this.privateBlocks,
+        sequences: this.sequences,
         observer: this.observer,
         cacheListener: listener === DEAF ? null : cacheEvents,
         cacheNewsAtPassEnd: listener !== DEAF && this.simulation.router.indexVisible === 'pass_end',

@@ -1,10 +1,10 @@
 import { chargedMs } from '../../src/core/nanoseconds.js';
 import type { PassShape } from '../../src/timing/timing.js';
-import { createBlockCache, type BlockCache } from '../../src/engine/block-cache.js';
 import { MOST_BARREN_PASSES } from '../../src/engine/block-core.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
-import { Sequence } from '../../src/engine/sequence.js';
 import { Speculation } from '../../src/engine/speculation.js';
+import { createBlockCache, type BlockCache } from './plain-cache.js';
+import { Sequence } from './sequence.js';
 
 export type Outcome = 'scheduled' | 'blocked' | 'preempted';
 export type Verdict = 'admit' | 'wait' | 'reject';

@@ -1,5 +1,5 @@
 import { Stepper, type Verdict } from './stepper.js';
-import type { Sequence } from '../../src/engine/sequence.js';
+import type { Sequence } from './sequence.js';
 
 /**
  * TensorRT-LLM, GUARANTEED_NO_EVICT: a request is admitted only when it can run to its end beside

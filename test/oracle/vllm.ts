@@ -1,5 +1,5 @@
 import { Stepper, type Verdict } from './stepper.js';
-import type { Sequence } from '../../src/engine/sequence.js';
+import type { Sequence } from './sequence.js';
 
 /** vLLM (V1): whole-prompt admission, at least one token recomputed, preemption by recomputation. Source: spec engine section 2. */
 export class VllmStepper extends Stepper {

@@ -1,6 +1,7 @@
-import { PrivateBlocks, SIGNAL, type EngineRole } from '../../src/engine/engine.js';
+import { SIGNAL, type EngineRole } from '../../src/engine/engine.js';
 import { semanticsOf, type Semantics } from '../../src/engine/semantics.js';
 import { createEngine } from '../../src/engine/registry.js';
+import { Sequences } from '../../src/engine/sequences.js';
 import type { EngineSpec } from '../../src/scenario/scenario.js';
 import type { PassTiming } from '../../src/timing/timing.js';
 import { expandBlocks } from '../../src/workload/expand.js';
@@ -49,7 +50,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
       promptTokens: workload.promptTokens,
       outputTokens: workload.outputTokens,
       table,
-      privateBlocks: new PrivateBlocks(table.blockCount),
+      sequences: new Sequences(workload.promptTokens, workload.outputTokens, table),
       observer: {
         admitted: (request, _atMs, reused) => void seen.admitted.push([request, reused]),
         preempted: (request) => void seen.preempted.push(request),
@@ -59,6 +60,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
         caughtUp: () => undefined,
       },
       cacheNewsAtPassEnd: false,
+      hearsGenerated: true,
       cacheListener: { stored: (block) => void seen.stored.push(block), removed: (block) => void seen.removed.push(block) },
     },
   );
