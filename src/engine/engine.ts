@@ -27,6 +27,8 @@ export interface EngineObserver {
   token(request: number, atMs: number, startMs: number, durationMs: number): void;
   /** `requests` requests that are sure to complete had a gap of this length, without a `token` call each… */
   gaps(durationMs: number, requests: number): void;
+  /** …or gaps of these lengths, `requests` of each… */
+  gapRun(durationsMs: Float64Array, passes: number, requests: number): void;
   /** …of one of them this was the second token… */
   secondToken(request: number, atMs: number): void;
   /** …and when it leaves that regime it has `tokens` tokens, the last at `lastMs`. */
