@@ -99,8 +99,11 @@ export interface EngineCore {
   stop(nowMs: number): void;
   /** Time of the next change that anything outside can notice; Infinity when idle. */
   nextChangeMs(): number;
-  /** Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */
-  begin(nowMs: number, horizonMs: number): number;
+  /**
+   * Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`.
+   * A request known to come at `arrivalMs` spares planning what it would `cut`.
+   */
+  begin(nowMs: number, horizonMs: number, arrivalMs?: number): number;
   /** Carries out what `begin` scheduled, ending at `endMs`: the time it returned, or later where ranks wait for each other. */
   settle(endMs: number): void;
   /** Completes everything up to `nextChangeMs` and tells what became visible. */

@@ -97,7 +97,7 @@ export class Lanes {
       if (passEndMs === nowMs) host.passEnded(worker, nowMs);
       while (at < to && arrivalMs[at] === nowMs) host.arrived(requests[at++]!, worker, nowMs);
       if (engine.nextChangeMs() !== Infinity) continue;
-      const endMs = engine.begin(nowMs, maxTimeMs);
+      const endMs = engine.begin(nowMs, maxTimeMs, at < to ? arrivalMs[at]! : Infinity);
       if (endMs >= 0) engine.settle(endMs);
     }
   }
