@@ -204,7 +204,7 @@ export class SglangPages {
     if (!copies) return;
     for (let page = from; page < full; page++) {
       const content = this.contentOf(sequence.request, page);
-      if (content < copies.length && copies[content]!++ === 0) this.context.cacheListener!.stored(content);
+      if (content < copies.length && copies[content]!++ === 0) this.context.cacheListener!.stored(content, 1);
     }
   }
 
@@ -213,7 +213,7 @@ export class SglangPages {
     if (!copies) return;
     for (let page = from; page < to; page++) {
       const content = this.contentOf(request, page);
-      if (content < copies.length && --copies[content]! === 0) this.context.cacheListener!.removed(content);
+      if (content < copies.length && --copies[content]! === 0) this.context.cacheListener!.removed(content, 1);
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { CacheListener } from '../kv/block-pool.js';
+import type { CacheListener } from '../kv/pool.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import { BlockBits } from './block-bits.js';
 import { EligibleWorkers } from './eligible.js';
@@ -115,8 +115,12 @@ class KvRouter implements Router {
   cacheListener(worker: number): CacheListener | null {
     if (this.setup.role === 'decode') return null;
     return {
-      stored: (block) => this.cached.set(worker, block),
-      removed: (block) => this.cached.clear(worker, block),
+      stored: (first, count) => {
+        for (let block = first; block < first + count; block++) this.cached.set(worker, block);
+      },
+      removed: (first, count) => {
+        for (let block = first; block < first + count; block++) this.cached.clear(worker, block);
+      },
     };
   }
 

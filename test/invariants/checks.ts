@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { BlockPool } from '../../src/kv/block-pool.js';
+import type { SegmentPool } from '../../src/kv/segment-pool.js';
 import { STATUS, type Observations } from '../../src/metrics/observations.js';
 import type { SimulationConfig } from '../../src/sim/config.js';
 import { Simulation } from '../../src/sim/simulation.js';
@@ -96,8 +96,8 @@ function scale(simulation: Simulation, { kind, pool: poolIndex, worker: index, s
 }
 
 /** The engine keeps its pool to itself; tests may look. */
-function poolOf(worker: Worker): BlockPool {
-  return (worker.engine as unknown as { cache: { pool: BlockPool } }).cache.pool;
+function poolOf(worker: Worker): SegmentPool {
+  return (worker.engine as unknown as { cache: { pool: SegmentPool } }).cache.pool;
 }
 
 function checkBlocks(worker: Worker): void {
@@ -246,7 +246,7 @@ function checkIndex(config: SimulationConfig, simulation: Simulation, table: Blo
     const request = attempt % workload.requestCount;
     const worker = pool.workers[pool.router.route(request)]!;
     const blocks = table.blocks.subarray(table.offsets[request]!, table.offsets[request + 1]!);
-    const missing = blocks.findIndex((block) => poolOf(worker).find(block) === 0);
+    const missing = blocks.findIndex((block) => !poolOf(worker).isCached(block));
     expect(pool.router.lastOverlapTokens, 'INV-10').toBe((missing < 0 ? blocks.length : missing) * table.blockTokens);
     pool.router.finished(request);
     asked.add(request);
