@@ -1,8 +1,9 @@
 import { InputError, type Problem } from '../../core/problem.js';
 import { WorkloadBuilder, type TokenRun } from '../builder.js';
 import type { Workload } from '../workload.js';
-import { lineBatches, traceName } from './lines.js';
+import { lineBlocks, traceName } from './lines.js';
 import { columnOf, scanRow, type RowMember } from './json-row.js';
+import { PlainRowScanner } from './mooncake-bytes.js';
 import { MAX_TOKENS } from './row-fields.js';
 
 export interface MooncakeOptions {
@@ -61,26 +62,18 @@ interface Session {
  */
 export async function readMooncake(path: string, options: MooncakeOptions): Promise<Workload> {
   const reader = new MooncakeReader(path, options);
-  let skip = options.skip ?? 0;
-  const limit = options.requests ?? Infinity;
-  let lineNumber = 0;
-  reading: for await (const lines of lineBatches(path)) {
-    for (const text of lines) {
-      lineNumber++;
-      if (text.trim() === '') continue;
-      if (skip-- > 0) continue;
-      if (reader.requestCount >= limit) break reading;
-      reader.read(text, lineNumber);
-    }
-  }
+  for await (const block of lineBlocks(path)) if (reader.readBlock(block)) break;
   return reader.finish();
 }
 
 class MooncakeReader {
   private readonly builder: WorkloadBuilder;
+  private readonly scanner = new PlainRowScanner();
   private readonly sessions = new Map<string, Session>();
   private readonly lines: number[] = [];
   private readonly unread = new Map<string, { line: number; rows: number }>();
+  private readonly limit: number;
+  private skip: number;
   private clamped: { line: number; rows: number; what: string } | null = null;
   private text = '';
   private line = 0;
@@ -90,15 +83,40 @@ class MooncakeReader {
     private readonly options: MooncakeOptions,
   ) {
     this.builder = new WorkloadBuilder(traceName(path), options.blockTokens, options.delta ?? false);
+    this.limit = options.requests ?? Infinity;
+    this.skip = options.skip ?? 0;
   }
 
-  get requestCount(): number {
-    return this.builder.requestCount;
+  /** Reads whole lines; answers whether those wanted are complete. */
+  readBlock(block: Buffer): boolean {
+    for (let at = 0, end = 0; at < block.length; at = end) {
+      if (this.builder.requestCount >= this.limit) return true;
+      this.line++;
+      end = this.skip > 0 ? -1 : this.readPlain(block, at);
+      if (end < 0) {
+        end = block.indexOf('\n', at) + 1;
+        this.readText(block.toString('utf8', at, end - 1));
+      }
+    }
+    return false;
   }
 
-  read(text: string, line: number): void {
+  /** Takes the row at `at` if it is of the plain kind and all is well with it; answers where the next line starts, or -1. */
+  private readPlain(block: Buffer, at: number): number {
+    const { scanner, builder } = this;
+    const end = scanner.scan(block, at);
+    if (end < 0) return -1;
+    const covered = scanner.idCount * this.options.blockTokens;
+    const promptTokens = Number.isNaN(scanner.inputLength) ? covered : scanner.inputLength;
+    if (!isCount(promptTokens) || promptTokens < 1 || promptTokens > covered || !isCount(scanner.outputLength)) return -1;
+    builder.addFirstTurn(builder.addSession(this.line), scanner.timestampMs, promptTokens, scanner.outputLength, scanner.ids, scanner.idCount);
+    this.lines.push(this.line);
+    return end;
+  }
+
+  private readText(text: string): void {
+    if (text.trim() === '' || this.skip-- > 0) return;
     this.text = text;
-    this.line = line;
     const fields = this.fields(this.parse());
     const hashIds = this.hashIds(fields.hash_ids);
     const promptTokens = this.promptTokens(fields.input_length, hashIds.length);
@@ -106,11 +124,11 @@ class MooncakeReader {
     const authored = this.authored(fields.output_token_ids, outputTokens);
     const timing = this.timing(fields);
     this.builder.addRequest({ ...timing, promptTokens, outputTokens, ...(authored && { authored }) }, hashIds);
-    this.lines.push(line);
+    this.lines.push(this.line);
   }
 
   finish(): Workload {
-    if (this.requestCount === 0) {
+    if (this.builder.requestCount === 0) {
       const what = this.options.skip ? `no request after the first ${this.options.skip}` : 'holds no request';
       throw new InputError({ code: 'E-TRACE', file: this.path, what, hint: 'a trace needs at least one row' });
     }
@@ -237,7 +255,7 @@ class MooncakeReader {
     const session = name === undefined ? undefined : this.sessions.get(name);
     if (session !== undefined) return { session: session.index, arrivalMs: NaN, delayMs: this.laterDelay(session, timestampMs, delayMs) };
     if (delayMs > 0) throw this.refused('delay', 'stands on the first turn of its session', 'give the first turn a timestamp only');
-    const index = this.builder.addSession(name ?? `request_${this.line}`);
+    const index = this.builder.addSession(name ?? this.line);
     if (name !== undefined) this.sessions.set(name, { index, lastTimestampMs: timestampMs });
     return { session: index, arrivalMs: timestampMs, delayMs: 0 };
   }
@@ -291,6 +309,11 @@ class MooncakeReader {
   private problem(code: string, offset: number, path: string | undefined, what: string, hint: string): InputError {
     return new InputError({ code, file: this.path, line: this.line, col: columnOf(this.text, Math.max(0, offset)), path, what, hint });
   }
+}
+
+/** A number of tokens a request may have. */
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value <= MAX_TOKENS;
 }
 
 function short(text: string): string {
