@@ -19,9 +19,21 @@ export interface RequestRow {
 /** `count` tokens of one value: a token value, or that of the tokens a hash id stands for. */
 export type TokenRun = { readonly count: number } & ({ readonly symbol: number } | { readonly hashId: number | bigint });
 
-/** Requests, sessions and hash ids there is room for at first. */
-const ROWS = 8192;
-const IDS = 2 ** 16;
+/** First turns of sessions, as columns of `count` or more. */
+export interface FirstTurns {
+  readonly count: number;
+  /** NaN where there is none. */
+  readonly arrivalMs: Float64Array;
+  readonly promptTokens: Int32Array;
+  readonly outputTokens: Int32Array;
+  /** Request i has the ids from where those of i − 1 end up to `idEnds[i]`, each below 2^53. */
+  readonly idEnds: Int32Array;
+  readonly ids: Float64Array;
+}
+
+/** Requests, sessions and hash ids there is room for at first: few, as code that never grew is compiled without. */
+const ROWS = 128;
+const IDS = 1024;
 
 /**
  * Collects requests in file order and lays them out as columns over shared memory. Hash ids are
@@ -62,11 +74,8 @@ export class WorkloadBuilder {
 
   /** Opens a session; answers its index. One without a name is given the line it stands on, and called `request_<line>`. */
   addSession(name: string | number): number {
+    this.reserveSessions(1);
     const session = this.sessionNames.push(name) - 1;
-    if (session === this.lastOfSession.length) {
-      this.turnsOfSession = grown(this.turnsOfSession, session);
-      this.lastOfSession = grown(this.lastOfSession, session);
-    }
     this.lastOfSession[session] = -1;
     return session;
   }
@@ -82,12 +91,28 @@ export class WorkloadBuilder {
     this.append(row.session, row.arrivalMs, row.delayMs, row.promptTokens, row.outputTokens);
   }
 
-  /** `addRequest` for the first turn of `session`, its ids being `hashIds[0 .. idCount)`, each below 2^53. */
-  addFirstTurn(session: number, arrivalMs: number, promptTokens: number, outputTokens: number, hashIds: Float64Array, idCount: number): void {
+  /** Appends requests that are sessions of their own without a name, on the lines from `line` on. */
+  addFirstTurns({ count, arrivalMs, promptTokens, outputTokens, idEnds, ids }: FirstTurns, line: number): void {
+    if (count === 0) return;
+    const first = this.count;
+    const firstSession = this.sessionNames.length;
+    const idCount = idEnds[count - 1]!;
     this.reserveIds(idCount);
-    this.ids.internAll(hashIds, idCount, this.hashIds, this.hashCount);
+    this.reserveSessions(count);
+    this.ids.internAll(ids, idCount, this.hashIds, this.hashCount);
+    while (first + count > this.session.length) this.growRows();
+    this.arrivalMs.set(arrivalMs.subarray(0, count), first);
+    this.promptTokens.set(promptTokens.subarray(0, count), first);
+    this.outputTokens.set(outputTokens.subarray(0, count), first);
+    this.nextTurn.fill(-1, first, first + count);
+    this.runEnds.fill(this.runSymbols.length, first, first + count);
+    this.turnsOfSession.fill(1, firstSession, firstSession + count);
+    pushRising(this.sessionNames, line, count);
+    writeRising(this.session, first, count, firstSession);
+    writeRising(this.lastOfSession, firstSession, count, first);
+    writeShifted(this.hashEnds, first, idEnds, count, this.hashCount);
     this.hashCount += idCount;
-    this.append(session, arrivalMs, 0, promptTokens, outputTokens);
+    this.count += count;
   }
 
   /**
@@ -156,6 +181,13 @@ export class WorkloadBuilder {
     this.delayMs = doubled(this.delayMs);
   }
 
+  private reserveSessions(more: number): void {
+    const sessions = this.sessionNames.length + more;
+    if (sessions <= this.lastOfSession.length) return;
+    this.turnsOfSession = grown(this.turnsOfSession, sessions);
+    this.lastOfSession = grown(this.lastOfSession, sessions);
+  }
+
   private reserveIds(more: number): void {
     if (this.hashCount + more > this.hashIds.length) this.hashIds = grown(this.hashIds, this.hashCount + more);
   }
@@ -170,6 +202,19 @@ export class WorkloadBuilder {
     }
     return whole;
   }
+}
+
+/** Appends `first`, `first + 1`, … */
+export function pushRising(list: (number | string)[], first: number, count: number): void {
+  for (let i = 0; i < count; i++) list.push(first + i);
+}
+
+function writeRising(values: Int32Array, at: number, count: number, first: number): void {
+  for (let i = 0; i < count; i++) values[at + i] = first + i;
+}
+
+function writeShifted(values: Int32Array, at: number, from: Int32Array, count: number, by: number): void {
+  for (let i = 0; i < count; i++) values[at + i] = from[i]! + by;
 }
 
 /** Arrivals over shared memory, the smallest at 0. */

@@ -5,7 +5,7 @@ const SMALL_IDS = 2 ** 22;
 export class IdInterner {
   private count = 0;
   /** Number + 1 of small ids, by id; 0 = not seen. */
-  private small = new Int32Array(2 ** 16);
+  private small = new Int32Array(256);
   /** Ids up to 2^53 by open addressing, at most half full; a slot without a number is free. */
   private keys = new Float64Array(64);
   private numbers = new Int32Array(64);

@@ -4,37 +4,49 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/core/problem.js';
 import { lineBatches } from '../../src/workload/formats/lines.js';
-import { PlainRowScanner } from '../../src/workload/formats/mooncake-bytes.js';
+import { PlainRows } from '../../src/workload/formats/mooncake-bytes.js';
 import { readMooncake, type MooncakeOptions } from '../../src/workload/formats/mooncake.js';
 import { temporaryFile } from './support.js';
 
 const OPTIONS: MooncakeOptions = { blockTokens: 512, strict: false };
-const scan = (text: string): { scanner: PlainRowScanner; end: number } => {
-  const scanner = new PlainRowScanner();
-  return { scanner, end: scanner.scan(Buffer.from(text), 0) };
+const scan = (text: string, most = Infinity): { rows: PlainRows; end: number } => {
+  const rows = new PlainRows(512);
+  return { rows, end: rows.scan(Buffer.from(text), 0, most) };
 };
+const row = (member: string, ids = '[1]'): string => `{${member}"output_length": 1, "hash_ids": ${ids}}`;
 
-describe('PlainRowScanner', () => {
+describe('PlainRows', () => {
   it.each([
     ['{"timestamp": 12, "input_length": 600, "output_length": 5, "hash_ids": [3, 4]}', 12, 600, 5, [3, 4]],
-    ['{"hash_ids":[0],"output_length":0}', NaN, NaN, 0, [0]],
+    ['{"hash_ids":[0,0],"output_length":0}', NaN, 1024, 0, [0, 0]],
     [' \t{ "created_time" : 0.25 ,"input_tokens":1.0,"output_tokens":7,"hash_ids" : [ 900719925474099 , 7 ] } \r', 0.25, 1, 7, [900719925474099, 7]],
-    ['{"timestamp": 1234567890.12345, "hash_ids": [1]}', 1234567890.12345, NaN, NaN, [1]],
-  ])('reads %s', (text, timestampMs, inputLength, outputLength, ids) => {
-    const { scanner, end } = scan(`${text}\nnext`);
-    expect(end).toBe(text.length + 1);
-    expect([scanner.timestampMs, scanner.inputLength, scanner.outputLength]).toEqual([timestampMs, inputLength, outputLength]);
-    expect([...scanner.ids.subarray(0, scanner.idCount)]).toEqual(ids);
+    ['{"timestamp": 1234567890.12345, "input_length": 512, "output_length": 2147483647, "hash_ids": [1]}', 1234567890.12345, 512, 2147483647, [1]],
+    [row(''), NaN, 512, 1, [1]],
+  ])('reads %s', (text, arrivalMs, promptTokens, outputTokens, ids) => {
+    const { rows, end } = scan(`${text}\nnext\n`);
+    expect([end, rows.count, rows.idEnds[0]]).toEqual([text.length + 1, 1, ids.length]);
+    expect([rows.arrivalMs[0], rows.promptTokens[0], rows.outputTokens[0]]).toEqual([arrivalMs, promptTokens, outputTokens]);
+    expect([...rows.ids.subarray(0, ids.length)]).toEqual(ids);
   });
 
-  it.each([
-    '', '  ', 'x', '[]', '{}', '{', '{"timestamp"', '{"timestamp":', '{"timestamp": 1', '{"timestamp": 1,', '{"timestamp": 1,}', '{"timestamp": 1} x', '{"timestamp": 1}{', '{"timestamp": }',
-    '{"timestamp": -1}', '{"timestamp": 1e3}', '{"timestamp": 1.}', '{"timestamp": .5}', '{"timestamp": 01}', '{"timestamp": 1.2.3}', '{"timestamp": "1"}', '{"timestamp": null}', '{"timestamp": true}',
-    '{"timestamp": 1234567890123456}', '{"timestamp": 1.234567890123456}', '{"timestamp": 1, "timestamp": 1}', '{"timestamp": 1, "created_time": 1}', '{"timestamps": 1}', '{"timestam": 1}',
-    '{"time\\u0073tamp": 1}', '{"session_id": "a"}', '{timestamp: 1}', '\ufeff{"timestamp": 1}', '{"timestamp":\u00a01}',
-    '{"hash_ids": []}', '{"hash_ids": [1,]}', '{"hash_ids": [1 2]}', '{"hash_ids": [1', '{"hash_ids": [1,', '{"hash_ids": [-1]}', '{"hash_ids": [1.5]}', '{"hash_ids": [01]}', '{"hash_ids": [9007199254740993]}', '{"hash_ids": ["1"]}', '{"hash_ids": 1}',
-  ])('leaves %s to the reader of the text', (text) => {
-    expect(scan(`${text}\n`).end).toBe(-1);
+  it('takes rows until one is not plain, or as many as wanted', () => {
+    const good = `${row('"timestamp": 3, ', '[1, 2]')}\n`;
+    const text = `${good.repeat(3)}{"hash_ids": [7, 8], "output_length": -1}\n${good}`;
+    expect(scan(text)).toMatchObject({ end: 3 * good.length, rows: { count: 3 } });
+    expect([...scan(text).rows.idEnds.subarray(0, 3)]).toEqual([2, 4, 6]);
+    expect(scan(text, 2)).toMatchObject({ end: 2 * good.length, rows: { count: 2 } });
+    const many = good.repeat(1000);
+    expect(scan(many).end).toBe(scan(many).rows.count * good.length);
+  });
+
+  const ids = ['[]', '[1,]', '[1 2]', '[1', '[1,', '[-1]', '[1.5]', '[01]', '[9007199254740993]', '["1"]', '1', 'null'].map((list) => row('', list));
+  const times = ['', '-1', '1e3', '1.', '.5', '01', '1.2.3', '"1"', 'null', 'true', '1234567890123456', '1.234567890123456', '\u00a01'].map((time) => row(`"timestamp": ${time}, `));
+  const lengths = ['0', '513', '1.5', '-1', '1e2'].map((length) => row(`"input_length": ${length}, `));
+  const outputs = ['-1', '1.5', '2147483648'].map((length) => `{"output_length": ${length}, "hash_ids": [1]}`);
+  const names = ['"timestamp": 1, "timestamp": 1, ', '"timestamp": 1, "created_time": 1, ', '"timestamps": 1, ', '"timestam": 1, ', '"time\\u0073tamp": 1, ', '"session_id": "a", ', 'timestamp: 1, ', '"timestamp" 1, ', ', '].map((member) => row(member));
+  const shapes = ['', '  ', 'x', '[]', '{}', '{', '{"timestamp"', '{"timestamp":', '{"timestamp": 1', '{"timestamp": 1,', '{"output_length": 1}', '{"hash_ids": [1]}', `${row('')} x`, `${row('')}{`, `\ufeff${row('')}`, `${row('').slice(0, -1)},}`, row('').slice(0, -1)];
+  it.each([...ids, ...times, ...lengths, ...outputs, ...names, ...shapes])('leaves %s to the reader of the text', (text) => {
+    expect(scan(`${text}\n`)).toMatchObject({ end: 0, rows: { count: 0 } });
   });
 });
 
@@ -64,11 +76,11 @@ describe('bytes and text give the same', { timeout: 60_000 }, () => {
     member(name('hash_ids', 'hash\\u005fids', 'timestamp'), fc.oneof({ weight: 12, arbitrary: list }, { weight: 1, arbitrary: number })),
   );
   const extra = fc.constantFrom('', '', '', '', '"session_id":"s",', '"session_id":"é",', '"hash\\u005fids":[5],', '"input_length":1,', '"comment":null,');
-  const row = fc.tuple(members, extra, space, fc.boolean()).map(([parts, first, gap, turned]) => `${gap}{${first}${(turned ? [...parts].reverse() : parts).join(',')}}`);
+  const anyRow = fc.tuple(members, extra, space, fc.boolean()).map(([parts, first, gap, turned]) => `${gap}{${first}${(turned ? [...parts].reverse() : parts).join(',')}}`);
   const good = fc
     .tuple(space, fc.option(fc.double({ min: 0, max: 1e6, noNaN: true })), fc.integer({ min: 1, max: 900 }), fc.nat(9), fc.array(fc.oneof(fc.nat(20), fc.nat(1e15)), { minLength: 1, maxLength: 3 }))
     .map(([gap, timestamp, input, output, ids]) => `${gap}{${timestamp === null ? '' : `"timestamp":${gap}${timestamp},`}"input_length": ${input}${gap},"output_length": ${output},${gap}"hash_ids": [${ids.join(', ')}]}${gap}`);
-  const line = fc.oneof({ weight: 40, arbitrary: good }, { weight: 6, arbitrary: row }, { weight: 2, arbitrary: fc.constantFrom('', ' ', '\t', '\u00a0') }, { weight: 1, arbitrary: fc.constantFrom('{', '[1]', '\ufeff', 'null', '{"timestamp": 1}}') });
+  const line = fc.oneof({ weight: 40, arbitrary: good }, { weight: 6, arbitrary: anyRow }, { weight: 2, arbitrary: fc.constantFrom('', ' ', '\t', '\u00a0') }, { weight: 1, arbitrary: fc.constantFrom('{', '[1]', '\ufeff', 'null', '{"timestamp": 1}}') });
   const files = fc.record({
     lines: fc.array(line, { maxLength: 8 }),
     lineEnd: fc.constantFrom('\n', '\n', '\r\n'),

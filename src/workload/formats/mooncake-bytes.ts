@@ -1,3 +1,6 @@
+import type { FirstTurns } from '../builder.js';
+import { MAX_TOKENS } from './row-fields.js';
+
 /** Fields of a plain row, as indices of `values`. */
 const TIMESTAMP = 0;
 const INPUT_LENGTH = 1;
@@ -39,40 +42,53 @@ const CLOSE_LIST = 93;
 const OPEN_ROW = 123;
 const CLOSE_ROW = 125;
 
+/** Rows taken at a time. */
+const ROWS = 256;
+
 /**
- * Reads Mooncake rows of the plain kind from bytes: an object of the four usual fields under either name, each at most
- * once, holding numbers of at most 15 digits without sign or exponent. Everything else is left to the reader of the
- * text, so nothing is complained about here. Leaf loops over typed arrays; nothing is allocated per row.
+ * Mooncake rows of the plain kind, read from bytes: an object of the four usual fields under either name, each at most
+ * once, holding numbers of at most 15 digits without sign or exponent, and nothing to complain about. Everything else is
+ * left to the reader of the text. Leaf loops over typed arrays, no object per row: most of a run that starts cold is
+ * compilation.
  */
-export class PlainRowScanner {
-  /** Hash ids of the row are `ids[0 .. idCount)`. */
+export class PlainRows implements FirstTurns {
+  count = 0;
+  readonly arrivalMs = new Float64Array(ROWS);
+  readonly promptTokens = new Int32Array(ROWS);
+  readonly outputTokens = new Int32Array(ROWS);
+  readonly idEnds = new Int32Array(ROWS);
   ids = new Float64Array(1024);
-  idCount = 0;
+  /** Ids of the rows taken, and then of the row at hand. */
+  private idsTaken = 0;
+  private idsRead = 0;
+  /** By field, of the row at hand; NaN when absent. */
   private readonly values = new Float64Array(3);
 
-  /** NaN when absent. */
-  get timestampMs(): number {
-    return this.values[TIMESTAMP]!;
-  }
-
-  /** NaN when absent. */
-  get inputLength(): number {
-    return this.values[INPUT_LENGTH]!;
-  }
-
-  /** NaN when absent. */
-  get outputLength(): number {
-    return this.values[OUTPUT_LENGTH]!;
-  }
+  /** @param blockTokens tokens per hash id */
+  constructor(private readonly blockTokens: number) {}
 
   /**
-   * Scans the line that starts at `at`; it must end with a line feed.
+   * Forgets the rows held and takes those of the lines from `at` on, until one is no plain row or `most` are taken. The
+   * bytes must end with a line feed.
    *
-   * @returns where the next line starts, or -1 when the line is no plain row
+   * @returns where the first line not taken starts
    */
-  scan(bytes: Uint8Array, at: number): number {
+  scan(bytes: Uint8Array, at: number, most: number): number {
+    this.count = 0;
+    this.idsTaken = 0;
+    const limit = Math.min(most, ROWS);
+    while (this.count < limit && at < bytes.length) {
+      const next = this.row(bytes, at);
+      if (next < 0 || !this.take()) break;
+      at = next;
+    }
+    return at;
+  }
+
+  /** Reads the row at hand; answers where the next line starts, or -1. */
+  private row(bytes: Uint8Array, at: number): number {
     this.values.fill(NaN);
-    this.idCount = 0;
+    this.idsRead = this.idsTaken;
     let seen = 0;
     at = afterSpace(bytes, at);
     if (bytes[at] !== OPEN_ROW) return -1;
@@ -93,6 +109,23 @@ export class PlainRowScanner {
     if (bytes[at] !== CLOSE_ROW) return -1;
     at = afterSpace(bytes, at + 1);
     return bytes[at] === LINE_FEED ? at + 1 : -1;
+  }
+
+  /** Takes the row at hand, unless something is wrong with its lengths. */
+  private take(): boolean {
+    const covered = (this.idsRead - this.idsTaken) * this.blockTokens;
+    const given = this.values[INPUT_LENGTH]!;
+    const promptTokens = given === given ? given : covered;
+    const outputTokens = this.values[OUTPUT_LENGTH]!;
+    if (!(promptTokens >= 1 && promptTokens <= covered && promptTokens <= MAX_TOKENS && outputTokens <= MAX_TOKENS)) return false;
+    if (promptTokens !== Math.floor(promptTokens) || outputTokens !== Math.floor(outputTokens)) return false;
+    const row = this.count++;
+    this.arrivalMs[row] = this.values[TIMESTAMP]!;
+    this.promptTokens[row] = promptTokens;
+    this.outputTokens[row] = outputTokens;
+    this.idsTaken = this.idsRead;
+    this.idEnds[row] = this.idsTaken;
+    return true;
   }
 
   /** Reads a number; answers where it ends, or -1. */
@@ -119,7 +152,7 @@ export class PlainRowScanner {
   private list(bytes: Uint8Array, at: number): number {
     if (bytes[at] !== OPEN_LIST) return -1;
     let { ids } = this;
-    let count = 0;
+    let count = this.idsTaken;
     do {
       at = afterSpace(bytes, at + 1);
       const start = at;
@@ -132,7 +165,7 @@ export class PlainRowScanner {
       ids[count++] = id;
       if (bytes[at] !== COMMA) at = afterSpace(bytes, at);
     } while (bytes[at] === COMMA);
-    this.idCount = count;
+    this.idsRead = count;
     return bytes[at] === CLOSE_LIST ? at + 1 : -1;
   }
 

@@ -1,9 +1,9 @@
 import { InputError, type Problem } from '../../core/problem.js';
-import { WorkloadBuilder, type TokenRun } from '../builder.js';
+import { WorkloadBuilder, pushRising, type TokenRun } from '../builder.js';
 import type { Workload } from '../workload.js';
 import { lineBlocks, traceName } from './lines.js';
 import { columnOf, scanRow, type RowMember } from './json-row.js';
-import { PlainRowScanner } from './mooncake-bytes.js';
+import { PlainRows } from './mooncake-bytes.js';
 import { MAX_TOKENS } from './row-fields.js';
 
 export interface MooncakeOptions {
@@ -68,7 +68,7 @@ export async function readMooncake(path: string, options: MooncakeOptions): Prom
 
 class MooncakeReader {
   private readonly builder: WorkloadBuilder;
-  private readonly scanner = new PlainRowScanner();
+  private readonly plain: PlainRows;
   private readonly sessions = new Map<string, Session>();
   private readonly lines: number[] = [];
   private readonly unread = new Map<string, { line: number; rows: number }>();
@@ -83,35 +83,34 @@ class MooncakeReader {
     private readonly options: MooncakeOptions,
   ) {
     this.builder = new WorkloadBuilder(traceName(path), options.blockTokens, options.delta ?? false);
+    this.plain = new PlainRows(options.blockTokens);
     this.limit = options.requests ?? Infinity;
     this.skip = options.skip ?? 0;
   }
 
   /** Reads whole lines; answers whether those wanted are complete. */
   readBlock(block: Buffer): boolean {
-    for (let at = 0, end = 0; at < block.length; at = end) {
-      if (this.builder.requestCount >= this.limit) return true;
+    for (let at = 0; at < block.length; ) {
+      const left = this.limit - this.builder.requestCount;
+      if (left <= 0) return true;
+      if (this.skip <= 0) at = this.readPlain(block, at, left);
+      if (at === block.length || this.plain.count > 0) continue;
+      const end = block.indexOf('\n', at) + 1;
       this.line++;
-      end = this.skip > 0 ? -1 : this.readPlain(block, at);
-      if (end < 0) {
-        end = block.indexOf('\n', at) + 1;
-        this.readText(block.toString('utf8', at, end - 1));
-      }
+      this.readText(block.toString('utf8', at, end - 1));
+      at = end;
     }
     return false;
   }
 
-  /** Takes the row at `at` if it is of the plain kind and all is well with it; answers where the next line starts, or -1. */
-  private readPlain(block: Buffer, at: number): number {
-    const { scanner, builder } = this;
-    const end = scanner.scan(block, at);
-    if (end < 0) return -1;
-    const covered = scanner.idCount * this.options.blockTokens;
-    const promptTokens = Number.isNaN(scanner.inputLength) ? covered : scanner.inputLength;
-    if (!isCount(promptTokens) || promptTokens < 1 || promptTokens > covered || !isCount(scanner.outputLength)) return -1;
-    builder.addFirstTurn(builder.addSession(this.line), scanner.timestampMs, promptTokens, scanner.outputLength, scanner.ids, scanner.idCount);
-    this.lines.push(this.line);
-    return end;
+  /** Takes the rows from `at` on that are of the plain kind, `most` at most; answers where the next line starts. */
+  private readPlain(block: Buffer, at: number, most: number): number {
+    const { plain } = this;
+    const next = plain.scan(block, at, most);
+    this.builder.addFirstTurns(plain, this.line + 1);
+    pushRising(this.lines, this.line + 1, plain.count);
+    this.line += plain.count;
+    return next;
   }
 
   private readText(text: string): void {
@@ -309,11 +308,6 @@ class MooncakeReader {
   private problem(code: string, offset: number, path: string | undefined, what: string, hint: string): InputError {
     return new InputError({ code, file: this.path, line: this.line, col: columnOf(this.text, Math.max(0, offset)), path, what, hint });
   }
-}
-
-/** A number of tokens a request may have. */
-function isCount(value: number): boolean {
-  return Number.isInteger(value) && value <= MAX_TOKENS;
 }
 
 function short(text: string): string {
