@@ -270,13 +270,14 @@ const scenarioFields: MapKind['fields'] = {
   timing: field(
     map(
       {
-        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed'], ['tables', 'profile', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
+        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed', 'profile'], ['tables', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
+        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), relative to this file; with profile'),
         prefill: field(quantity('time'), 'Duration of prefill work, with fixed'),
         decode: field(quantity('time'), 'Duration of a decode step, with fixed'),
         speedup: field(atLeast(0), 'Divides every pass time; 0 = 1', '1'),
         decode_speedup: field(atLeast(0), 'Divides decode time as well; 0 = 1', '1'),
       },
-      { main: ['source'], later: ['path', 'overhead', 'miss', 'allow'] },
+      { main: ['source'], later: ['overhead', 'miss', 'allow'] },
     ),
     'Where forward-pass times come from',
     'auto',

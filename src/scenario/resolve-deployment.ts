@@ -194,9 +194,10 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const { reader, environment, model, hardware, wantedTiming, fidelity, speculative } = common;
   const named = model !== null && hardware !== null;
   const needsNames = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const path = resolveProfilePath(reader, wantedTiming);
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';
@@ -215,9 +216,20 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     source,
     prefillMs: duration('prefill', '20 ms'),
     decodeMs: duration('decode', '5 ms'),
+    ...(path === undefined ? {} : { path }),
     speedup: reader.number('timing.speedup') ?? 1,
     decodeSpeedup,
   };
+}
+
+/** The file of `timing.source: profile`. */
+function resolveProfilePath(reader: Reader, wanted: Common['wantedTiming']): string | undefined {
+  if (wanted !== 'profile') {
+    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile');
+    return undefined;
+  }
+  const path = reader.text('timing.path');
+  return path === undefined ? undefined : besideFile(reader.file('timing.path'), path);
 }
 
 /** Adds a complaint of the environment at the field it names. */

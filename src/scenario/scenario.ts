@@ -160,10 +160,12 @@ export interface RouterSpec {
 }
 
 export interface TimingSpec {
-  readonly source: 'polynomial' | 'fixed' | 'fitted';
+  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile';
   /** `fixed` only, ms. */
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** `profile` only: its file or folder, absolute or relative to the current folder. */
+  readonly path?: string;
   readonly speedup: number;
   readonly decodeSpeedup: number;
 }

@@ -226,7 +226,7 @@ function finish(gathered: Gathering, judgement: Judgement, product: number, at: 
     return null;
   }
   problems.push(...gathered.withoutEffect());
-  checkTraceNames(candidates, at, problems);
+  checkFileNames(candidates, at, problems);
   checkNeeds(judgement, candidates, problems);
   const defaults: readonly Constraint[] = candidates.some((candidate) => candidate.scenario.slo) ? [{ kind: 'slo', text: 'slo' }] : [];
   return {
@@ -247,18 +247,24 @@ function withoutNotes(constraint: Constraint): Constraint {
   return { kind, text, op, left, right };
 }
 
-/** Candidates are told apart by their trace's file name. */
-function checkTraceNames(candidates: readonly Candidate[], at: Position, problems: Problem[]): void {
-  const paths = new Map<string, string>();
-  for (const { scenario } of candidates) {
-    if (scenario.workload.source.kind !== 'trace') continue;
-    const { path } = scenario.workload.source;
-    const other = paths.get(posix.basename(path));
-    if (other !== undefined && other !== path) {
-      problems.push({ code: 'E-SPACE', ...at, path: 'space.workload.trace', what: `'${other}' and '${path}' have the same file name`, hint: 'rename one' });
-      return;
+/** Candidates are told apart by the file names of their trace and their planner profile. */
+function checkFileNames(candidates: readonly Candidate[], at: Position, problems: Problem[]): void {
+  const fields: Readonly<Record<string, (scenario: Scenario) => string | undefined>> = {
+    'workload.trace': ({ workload: { source } }) => (source.kind === 'trace' ? source.path : undefined),
+    'timing.path': ({ timing }) => timing.path,
+  };
+  for (const [field, pathOf] of Object.entries(fields)) {
+    const paths = new Map<string, string>();
+    for (const { scenario } of candidates) {
+      const path = pathOf(scenario);
+      if (path === undefined) continue;
+      const other = paths.get(posix.basename(path));
+      if (other !== undefined && other !== path) {
+        problems.push({ code: 'E-SPACE', ...at, path: `space.${field}`, what: `'${other}' and '${path}' have the same file name`, hint: 'rename one' });
+        break;
+      }
+      paths.set(posix.basename(path), path);
     }
-    paths.set(posix.basename(path), path);
   }
 }
 

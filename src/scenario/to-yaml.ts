@@ -25,6 +25,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     router: routerData(scenario.router),
     timing: {
       source: timing.source,
+      ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
       ...(timing.source === 'fixed' ? { prefill: time(timing.prefillMs), decode: time(timing.decodeMs) } : {}),
       speedup: timing.speedup,
       decode_speedup: timing.decodeSpeedup,

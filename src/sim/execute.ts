@@ -1,4 +1,3 @@
-import { engineFlavour } from '../engine/registry.js';
 import { semanticsOf } from '../engine/semantics.js';
 import { buildReport } from '../metrics/build-report.js';
 import { completedSet } from '../metrics/completed.js';
@@ -17,6 +16,7 @@ import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { drive, driveAsync } from './drive.js';
 import { Simulation } from './simulation.js';
+import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
   readonly report: Report;
@@ -69,7 +69,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, engineFlavour(pool.engine.name).decodeBy ?? semantics.decodeBy),
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, timingRules(run.fidelity, pool.engine.name)),
   );
   const config: SimulationConfig = {
     semantics,

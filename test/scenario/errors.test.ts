@@ -45,7 +45,7 @@ describe('bad input', () => {
     ['run: {seed: 7 s}', "test.yaml:3:13: error E-UNIT: run.seed: '7 s' is a time; write an integer of at least 0, without a unit"],
     ['run: {fidelity: real}', "test.yaml:3:17: error E-ENUM: run.fidelity: 'real' is not one of realistic, dynosim, aisimulate; use one of these"],
     ['run: {capture: [requests, passes]}', "test.yaml:3:27: error E-UNSUPPORTED: run.capture.1: 'passes' is not supported yet; use one of requests, timeline"],
-    ['timing: tables', "test.yaml:3:9: error E-UNSUPPORTED: timing.source: 'tables' is not supported yet; use one of auto, fitted, polynomial, fixed"],
+    ['timing: tables', "test.yaml:3:9: error E-UNSUPPORTED: timing.source: 'tables' is not supported yet; use one of auto, fitted, polynomial, fixed, profile"],
     ['timing: {source: fixed, prefill: 20 ms}', "test.yaml:3:1: error E-MISSING: timing.decode: required; add 'decode: 5 ms'"],
     ['timing: {prefill: 20 ms}', 'test.yaml:3:10: error E-NO-EFFECT: timing.prefill: not read by source fitted; remove it or set source: fixed'],
     ['timings: polynomial', "test.yaml:3:1: error E-FIELD: timings: unknown field; did you mean 'timing'?"],
