@@ -208,9 +208,13 @@ function syntheticLoad(read: FlagReader): SyntheticReplay['load'] {
 function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeployment['pools'] {
   const prefill = read.text('--prefill-engine-args');
   const decode = read.text('--decode-engine-args');
+  const isSplit = prefill !== undefined && decode !== undefined;
   const parse = (flag: string, text: string) => {
     const args = parseEngineArgs(text, flag);
     warnings.push(...args.warnings);
+    if (isSplit && args.engine.ranks !== undefined) {
+      throw new InputError({ code: 'E-COMBINATION', file: flag, path: 'dp_size', what: 'the reference has no data-parallel ranks on prefill and decode workers', hint: "leave it out, or use 'dynotwin run' with dp" });
+    }
     const profile = replayProfile(args.profilePath, flag, warnings);
     return { args, ...(profile ? { profile } : {}) };
   };

@@ -4,6 +4,7 @@ import { InputError, type Problem } from '../core/problem.js';
 import type { Environment } from '../scenario/environment.js';
 import { loadFile, type Loaded } from '../scenario/load.js';
 import type { Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker } from '../scenario/shape.js';
 import { documentToYaml, scenarioToYaml } from '../scenario/to-yaml.js';
 import { createEnvironment } from '../timing/environment.js';
 import { addReadOptions, type ReadOptions } from './options.js';
@@ -78,7 +79,7 @@ function summarise(file: string, loaded: Loaded): Summary {
 }
 
 function gpusOf({ deployment }: Scenario): number {
-  return deployment.pools.reduce((sum, pool) => sum + pool.replicas * pool.tp, 0);
+  return deployment.pools.reduce((sum, pool) => sum + pool.replicas * gpusPerWorker(pool), 0);
 }
 
 function span(values: readonly number[]): string {

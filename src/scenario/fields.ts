@@ -1,5 +1,6 @@
 import type { Dimension, NumberRule } from '../core/units.js';
 import { TRACE_FORMAT_NAMES } from './scenario.js';
+import { SHAPE_PATTERN } from './shape.js';
 
 /**
  * Every field of a scenario or sweep file: its type, limits, documentation and default. Checks,
@@ -61,7 +62,7 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
 };
 
 /** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
 
 const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
@@ -176,12 +177,18 @@ const engine = field(
 const kv = field(
   map(
     {
-      blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['auto'] }, 'KV blocks per worker; auto = what memory leaves', 'auto'),
+      blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['auto'] }, 'KV blocks per worker, or per data-parallel rank; auto = what memory leaves', 'auto'),
+      eviction: field(choice(['lru', 'lineage'], ['multi_lru']), 'Which cached block goes first: the oldest, or the oldest leaf with one copy per content; not sglang', 'lru'),
       reserve: field(quantity('size'), 'GPU memory kept free of KV blocks', '0 B'),
     },
-    { later: ['bytes_per_token', 'eviction', 'tiers', 'offload', 'retention'] },
+    { later: ['bytes_per_token', 'tiers', 'offload', 'retention'] },
   ),
   'KV cache',
+);
+const startup = field(
+  { type: 'either', scalar: quantity('time', { words: ['cold', 'snapshot'] }), map: map({}, { later: ['schedule', 'image', 'weights', 'init'] }) },
+  'Time from the order of a worker to its readiness; no effect while nothing orders workers',
+  '0 ms',
 );
 const pool = (doc: string): Field =>
   field(
@@ -189,11 +196,13 @@ const pool = (doc: string): Field =>
       {
         replicas: field(count(1, LIMITS.workers), 'Workers', '1'),
         tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
-        shape: field({ type: 'text', pattern: /^tp\d+$/, example: 'tp4' }, 'tp4 for short'),
+        dp: field(count(1, LIMITS.ranks), 'Data-parallel ranks per worker, each with tp GPUs and KV blocks of its own', '1'),
+        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4 or tp4dp2 for short'),
         engine,
         kv,
+        startup,
       },
-      { later: ['pp', 'dp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'startup', 'timing'] },
+      { later: ['pp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'timing'] },
     ),
     doc,
   );
@@ -217,7 +226,7 @@ const deployment = map(
     decode: pool('Workers that only decode; with prefill'),
     kv_transfer: field(
       map({
-        bandwidth: field(quantity('bandwidth', { words: ['none', ...Object.keys(LINK_PRESETS)] }), 'Link from prefill to decode workers, or a preset; none = instant', '64 GB/s'),
+        bandwidth: field(quantity('bandwidth', { words: ['none', ...Object.keys(LINK_PRESETS)] }), 'Link of a worker (or rank) between prefill and decode, or a preset; none = instant', '64 GB/s'),
         latency: field(quantity('time'), 'Added to every transfer', '0 ms'),
         charge: field(choice(['missing', 'full']), 'Tokens sent: those the decode worker lacks, or the whole prompt', 'missing'),
         contention: field(choice(['none', 'fair']), "Whether simultaneous transfers share a worker's link", 'fair'),
@@ -226,8 +235,9 @@ const deployment = map(
       }),
       'KV transfer from prefill to decode workers',
     ),
+    startup,
   },
-  { later: ['quant', 'startup'] },
+  { later: ['quant'] },
 );
 
 /** Read by policy kv only. */

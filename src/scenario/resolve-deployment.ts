@@ -3,6 +3,7 @@ import { LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
+import { parseShape, type Shape } from './shape.js';
 import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
@@ -31,6 +32,7 @@ export function resolveDeployment(reader: Reader, environment: Environment, { fi
   const pools = roles.map((role) => resolvePool(common, role));
   const disagg = roles.length === 2;
   checkPools(reader, pools);
+  for (const prefix of ['', ...roles.map((role) => `.${role}`)]) reader.unread(`deployment${prefix}.startup`, 'every worker is ready at the start, and nothing adds workers', 'remove it');
   if (!disagg) reader.unread('deployment.kv_transfer', 'aggregated workers send no KV', 'remove it or use prefill and decode pools');
   return {
     deployment: {
@@ -116,9 +118,11 @@ const DYNOSIM_BLOCKS = 16384;
 function resolvePool(common: Common, role: Role): PoolSpec {
   const { reader, environment, model, hardware } = common;
   const path = `deployment.${role}`;
-  const engine = resolveEngine({ ...common, role });
-  const tp = resolveTp(reader, path);
+  const plain = resolveEngine({ ...common, role });
+  const { tp, dp } = resolveShape(reader, path);
   const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
+  const lineage = resolveEviction(reader, kvPath('eviction'), plain.name);
+  const engine = { ...plain, ...(dp > 1 ? { ranks: dp } : {}), ...(lineage ? { blockManager: 'kvbm' as const } : {}) };
   const pool = { role, replicas: reader.number(`${path}.replicas`) ?? 1, tp, engine };
   if (hasExplicitBlocks(common, role)) {
     for (const name of ['engine.memory_fraction', 'kv.reserve']) {
@@ -137,16 +141,24 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   return { ...sized, kvBlocks: 1 };
 }
 
-function resolveTp(reader: Reader, path: string): number {
-  const shape = reader.text(`${path}.shape`);
-  const tp = reader.number(`${path}.tp`);
-  if (reader.has(`${path}.shape`) && reader.has(`${path}.tp`)) {
-    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.tp is set at line ${reader.line(`${path}.tp`)}`, 'keep one');
+function resolveShape(reader: Reader, path: string): Shape {
+  const text = reader.text(`${path}.shape`);
+  const own = { tp: reader.number(`${path}.tp`) ?? 1, dp: reader.number(`${path}.dp`) ?? 1 };
+  const other = ['tp', 'dp'].find((name) => reader.has(`${path}.${name}`));
+  if (reader.has(`${path}.shape`) && other) {
+    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.${other} is set at line ${reader.line(`${path}.${other}`)}`, 'keep one');
   }
-  if (shape === undefined) return tp ?? 1;
-  const size = Number(shape.slice(2));
-  if (size < 1) reader.problem('E-RANGE', `${path}.shape`, `'${shape}' has no GPU`, "write a shape such as 'tp4'");
-  return Math.max(1, size);
+  if (text === undefined) return own;
+  const shape = parseShape(text);
+  if (shape === null) reader.problem('E-RANGE', `${path}.shape`, `'${text}' has no GPU`, "write a shape such as 'tp4'");
+  return shape ?? own;
+}
+
+/** True for the block manager that keeps one copy per content and evicts leaves (spec: engine section 5.5). */
+function resolveEviction(reader: Reader, path: string, engine: PoolSpec['engine']['name']): boolean {
+  if (engine !== 'sglang') return reader.choice(path) === 'lineage';
+  reader.unread(path, 'sglang evicts from its radix tree', 'remove it');
+  return false;
 }
 
 /** Two pools must run the same engine and cut prompts alike. */

@@ -114,7 +114,7 @@ export interface PoolSpec {
   readonly replicas: number;
   readonly tp: number;
   readonly engine: EngineSpec;
-  /** KV blocks per worker. */
+  /** KV blocks per worker; per rank where it has several. */
   readonly kvBlocks: number;
   /** True when `kvBlocks` comes from the memory model. */
   readonly kvBlocksEstimated: boolean;

@@ -119,11 +119,13 @@ function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, 
 }
 
 function poolData({ replicas, tp, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes }: PoolSpec, sharedEngine: boolean): Data {
+  const eviction = engine.blockManager === 'kvbm' ? { eviction: 'lineage' } : {};
   return {
     replicas,
     tp,
+    ...(engine.ranks === undefined ? {} : { dp: engine.ranks }),
     ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated) }),
-    kv: kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks },
+    kv: { ...(kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks }), ...eviction },
   };
 }
 

@@ -7,6 +7,7 @@ import type { RunSeries } from '../metrics/series.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
 import type { Load, Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker } from '../scenario/shape.js';
 import { createTiming } from '../timing/registry.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
@@ -77,7 +78,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       name: pool.role,
       role: pool.role,
       replicas: pool.replicas,
-      gpusPerWorker: pool.tp,
+      gpusPerWorker: gpusPerWorker(pool),
       engine: pool.engine,
       kvBlocks: pool.kvBlocks,
       timing: timings[index]!.timing,

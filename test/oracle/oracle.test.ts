@@ -28,7 +28,7 @@ describe.each(['vllm', 'trtllm'] as const)('%s against the plain stepper', (name
     fc.assert(
       fc.property(world, extra, (drawn, { ranks, blockManager, speculative, byTokens }) => {
         const disaggregated = typeof drawn.setup.workers !== 'number';
-        const engine: Partial<EngineSpec> = { ...drawn.setup.engine, name, blockManager, ...(disaggregated ? {} : { ranks }), ...(speculative && !disaggregated ? { speculative } : {}) };
+        const engine: Partial<EngineSpec> = { ...drawn.setup.engine, name, blockManager, ranks, ...(speculative && !disaggregated ? { speculative } : {}) };
         const timing = drawn.setup.timing === undefined && byTokens ? polynomialTiming('tokens') : drawn.setup.timing;
         const setup: Setup = { ...drawn.setup, engine, ...(timing ? { timing } : {}) };
         expectSame(run(drawn, setup), run(drawn, { ...setup, createEngine: oracle }));
