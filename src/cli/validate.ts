@@ -73,7 +73,7 @@ function summarise(file: string, loaded: Loaded): Summary {
     kind: loaded.kind,
     candidates: scenarios.length,
     gpus: span(scenarios.map(gpusOf)),
-    kv_blocks: loaded.kind === 'scenario' ? loaded.scenario.deployment.pools.map((pool) => `${pool.role} ${pool.kvBlocks}`).join(', ') : span(scenarios.flatMap((scenario) => scenario.deployment.pools.map((pool) => pool.kvBlocks))),
+    kv_blocks: loaded.kind === 'scenario' ? loaded.scenario.deployment.pools.map((pool) => `${pool.role} ${pool.kvBlocks}${pool.engine.ranks === undefined ? '' : ' per rank'}`).join(', ') : span(scenarios.flatMap((scenario) => scenario.deployment.pools.map((pool) => pool.kvBlocks))),
     timing: [...new Set(scenarios.map((scenario) => scenario.timing.source))].join(', '),
   };
 }

@@ -9,7 +9,7 @@ import { SHAPE_PATTERN } from './shape.js';
  */
 export type Kind =
   | MapKind
-  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean }
+  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean; /** Also taken; its values are read with `Reader.other`. */ readonly other?: Dimension }
   | { readonly type: 'number'; readonly rule: NumberRule; readonly words?: readonly string[] }
   | { readonly type: 'boolean' }
   | { readonly type: 'enum'; readonly values: readonly string[]; /** Known to the format and not built yet. */ readonly later?: readonly string[] }
@@ -42,7 +42,7 @@ export interface Field {
   readonly default?: string;
 }
 
-const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
+const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean; other?: Dimension } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
 const count = (min = 1, cap?: number): ScalarKind => ({ type: 'number', rule: { integer: true, min, ...(cap === undefined ? {} : { cap }) } });
 const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
 const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
@@ -123,11 +123,12 @@ const workload = map(
     ),
     format: field(choice(['auto', ...TRACE_FORMAT_NAMES]), 'Trace format; auto looks at the first rows, mooncake-delta must be named', 'auto'),
     block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', 'what the trace says, else 512; 16 for bailian'),
+    nested_timestamps: field(choice(['auto', 'relative', 'absolute']), 'Times inside sub-agents of a weka trace: from its start, or from that of the play; auto looks at them', 'auto'),
     load: field(
       map(
         {
           concurrency: field(count(1, LIMITS.users), 'Closed loop: sessions in flight'),
-          rate: field(quantity('request rate', { positive: true }), 'Open loop: mean arrival rate (synthetic)'),
+          rate: field(quantity('request rate', { positive: true, other: 'session rate' }), 'Open loop: mean arrival rate (synthetic); sessions/s where they have several turns'),
           speedup: field(above(0), "Open loop: the trace's timestamps divided by this", '1 for trace and generate'),
           lanes: field(count(1, LIMITS.users), 'Agentic traces: plays at a time, at most', 'no limit'),
           arrivals: field(choice(['poisson', 'constant', 'gamma', 'burst']), 'How arrivals are drawn, with rate', 'poisson'),
@@ -142,7 +143,7 @@ const workload = map(
     sessions: field(count(1, LIMITS.requests), 'Synthetic sessions, where they have several turns'),
     rounds: field(count(1, LIMITS.requests), 'Synthetic requests (sessions, with turns) per unit of load', '10'),
   },
-  { later: ['nested_timestamps', 'trace_shared_prefix', 'client'] },
+  { later: ['trace_shared_prefix', 'client'] },
 );
 
 /** Read by SGLang only. */

@@ -36,6 +36,7 @@ export type Load =
   /** Open loop over drawn arrivals. */
   | {
       readonly kind: 'rate';
+      /** Sessions per second where they have several turns. */
       readonly requestsPerSecond: number;
       readonly arrivals: 'poisson' | 'constant' | 'gamma' | 'burst';
       /** Gamma shape k (CV² = 1/k); 1 otherwise. */
@@ -54,6 +55,8 @@ export interface WorkloadSpec {
   readonly format: 'auto' | TraceFormatName;
   /** Tokens per hash id of the trace; null = what the file says, else its format's own. */
   readonly traceBlockTokens: number | null;
+  /** Times inside the sub-agents of a weka trace; absent = found from them. */
+  readonly nestedTimestamps?: 'relative' | 'absolute';
   readonly load: Load;
   /** First N requests; null = all (trace, generate). Synthetic: the requests of all sessions. */
   readonly requests: number | null;

@@ -122,7 +122,7 @@ describe('bad input', () => {
     ['synthetic: {isl: 8, osl: 8, media: 4}, load: {concurrency: 2}', 'test.yaml:1:40: error E-UNSUPPORTED: workload.synthetic.media: not supported yet; remove it'],
     ['synthetic: {isl: 8, osl: 8, history: fresh}, load: {concurrency: 2}', 'test.yaml:1:40: error E-NO-EFFECT: workload.synthetic.history: a session has one turn; remove it or set turns'],
     ['synthetic: {isl: 8, osl: 8, turns: 4, think_time: {}}, load: {concurrency: 2}', "test.yaml:1:50: error E-MISSING: workload.synthetic.think_time.mean: required; add 'mean: 10 s'"],
-    ['synthetic: {isl: 8, osl: 8, turns: 4}, load: {rate: 2 req/s}', "test.yaml:1:58: error E-UNSUPPORTED: workload.load.rate: sessions of several turns at a rate are not supported yet; write 'concurrency: 16'"],
+    ['synthetic: {isl: 8, osl: 8, turns: 4}, load: {rate: 2 req/s}', "test.yaml:1:64: error E-UNIT: workload.load.rate: 2 req/s, and what arrives are sessions of 4 turns; write '0.5 sessions/s'"],
     ['synthetic: {isl: 8, osl: 8, turns: 4}, requests: 9, load: {concurrency: 2}', "test.yaml:1:51: error E-NO-EFFECT: workload.requests: sessions have several turns; write 'sessions'"],
     ['synthetic: {isl: 8, osl: 8}, sessions: 9, load: {concurrency: 2}', "test.yaml:1:41: error E-NO-EFFECT: workload.sessions: a session has one turn; write 'requests'"],
     ['synthetic: {isl: 8, osl: 8, turns: 4}, sessions: 9, rounds: 3, load: {concurrency: 2}', 'test.yaml:1:64: error E-CONFLICT: workload.rounds: workload.sessions is set at line 1; keep one'],

@@ -10,7 +10,6 @@ import { candidateId, canonicalJson, scenarioHash } from '../../src/scenario/has
 import { loadFile } from '../../src/scenario/load.js';
 import { TRACE_FORMAT_NAMES } from '../../src/scenario/scenario.js';
 import { scenarioToYaml } from '../../src/scenario/to-yaml.js';
-import { createEnvironment } from '../../src/timing/environment.js';
 import { environment, files, load, problemsOf, scenarioOf, scenarioText, sweepOf } from './support.js';
 
 const disagg = (more = ''): string => `workload: {synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}
@@ -295,28 +294,5 @@ describe('resolved scenarios', () => {
     expect(candidateId(scenario)).toBe(`c-${scenarioHash(scenario).slice(0, 10)}`);
     expect(scenarioHash(scenario)).toMatch(/^[0-9a-f]{64}$/);
     expect(scenarioHash({ ...scenario, gpuHourPrice: 1 })).not.toBe(scenarioHash(scenario));
-  });
-});
-
-describe('planner profiles', () => {
-  it('are named relative to their file, and read back', () => {
-    const scenario = scenarioOf(scenarioText('timing: {source: profile, path: perf/data.npz, speedup: 2}'));
-    expect(scenario.timing).toMatchObject({ source: 'profile', path: expect.stringMatching(/\/perf\/data\.npz$/) as string, speedup: 2 });
-    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
-    expect(scenarioHash({ ...scenario, timing: { ...scenario.timing, path: 'elsewhere/data.npz' } })).toBe(scenarioHash(scenario));
-  });
-
-  it('of one name in two folders cannot stand in one sweep', () => {
-    expect(problemsOf(() => load(scenarioText('timing: profile\nspace: {timing.path: [a/p.npz, b/p.npz]}')))[0]).toMatch(/E-SPACE: space\.timing\.path: '.*a\/p\.npz' and '.*b\/p\.npz' have the same file name; rename one/);
-  });
-
-  it('are read by their own source only', () => {
-    expect(problemsOf(() => load(scenarioText('timing: {path: p.npz}')))).toEqual(['test.yaml:3:10: error E-NO-EFFECT: timing.path: not read by source auto; remove it or set source: profile']);
-  });
-
-  it('that cannot be read are errors of the field', () => {
-    const problems = problemsOf(() => load(scenarioText('timing: {source: profile, path: absent.npz}'), [], createEnvironment()));
-    expect(problems).toEqual([expect.stringMatching(/^test\.yaml:3:33: error E-FILE: timing\.path: '.*absent\.npz': no such file; give a file that numpy\.savez wrote$/)]);
-    expect(problemsOf(() => load(scenarioText('timing: profile'), [], createEnvironment()))).toEqual(["test.yaml:3:1: error E-MISSING: timing.path: required by source profile; add 'path: perf_data.npz'"]);
   });
 });

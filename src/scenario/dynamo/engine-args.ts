@@ -23,7 +23,7 @@ export interface EngineArgs {
 const READ = [
   'engine_type', 'num_gpu_blocks', 'block_size', 'max_model_len', 'max_num_seqs', 'max_num_batched_tokens', 'enable_prefix_caching', 'enable_chunked_prefill',
   'speedup_ratio', 'decode_speedup_ratio', 'dp_size', 'worker_type', 'is_prefill', 'is_decode', 'kv_bytes_per_token', 'kv_transfer_bandwidth',
-  'kv_transfer_timing_mode', 'preemption_mode', 'g1_backend', 'num_g2_blocks', 'num_g3_blocks', 'aic_nextn', 'aic_nextn_accept_rates', 'aic_mtp_seed', 'sglang', 'trtllm', 'planner_profile_data',
+  'kv_transfer_timing_mode', 'preemption_mode', 'g1_backend', 'num_g2_blocks', 'num_g3_blocks', 'aic_nextn', 'aic_nextn_accept_rates', 'aic_mtp_seed', 'sglang', 'trtllm', 'planner_profile_data', 'startup_time',
 ] as const;
 const NOT_BUILT: Readonly<Record<string, string>> = {
   enable_g4_storage: 'KV cache tiers are not supported yet',
@@ -35,7 +35,7 @@ const NOT_BUILT: Readonly<Record<string, string>> = {
 };
 /** Accepted by the reference and without effect in an offline replay of this configuration. */
 const WITHOUT_EFFECT = [
-  'startup_time', 'offload_batch_size', 'bandwidth_g1_to_g2_gbps', 'bandwidth_g2_to_g1_gbps', 'bandwidth_g2_to_g3_gbps', 'bandwidth_g3_to_g2_gbps',
+  'offload_batch_size', 'bandwidth_g1_to_g2_gbps', 'bandwidth_g2_to_g1_gbps', 'bandwidth_g2_to_g3_gbps', 'bandwidth_g3_to_g2_gbps',
   'bandwidth_g2_to_g4_gbps', 'bandwidth_g4_to_g2_gbps', 'gpu_memory_utilization', 'mem_fraction_static', 'free_gpu_memory_fraction', 'handoff_session_timeout_ms', 'bootstrap_port',
   'zmq_kv_events_port', 'zmq_replay_port', 'enable_local_indexer', 'reasoning', 'response_replay_trace_path', 'router_queue_policy', 'has_perf_model',
 ] as const;
@@ -56,6 +56,7 @@ export function parseEngineArgs(text: string, source: string, fidelity: Exclude<
     if (reader.json.values[key] !== undefined && reader.json.values[key] !== null) reader.refuse(key, what);
   }
   for (const key of WITHOUT_EFFECT) if (reader.has(key)) reader.ignore(key, 'has no effect in this replay');
+  if (reader.get('startup_time', number(0), 0) > 0) reader.ignore('startup_time', 'has no effect: every worker is ready at the start, and nothing adds workers');
   const speedup = reader.get('speedup_ratio', number(0), 1);
   const bandwidth = reader.get('kv_transfer_bandwidth', number(0), 0);
   const result: EngineArgs = {
