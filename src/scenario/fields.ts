@@ -123,7 +123,7 @@ const workload = map(
     ),
     format: field(choice(['auto', ...TRACE_FORMAT_NAMES]), 'Trace format; auto looks at the first rows, mooncake-delta must be named', 'auto'),
     block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', 'what the trace says, else 512; 16 for bailian'),
-    nested_timestamps: field(choice(['auto', 'relative', 'absolute']), 'Times inside sub-agents of a weka trace: from its start, or from that of the play; auto looks at them', 'auto'),
+    nested_timestamps: field(choice(['auto', 'relative', 'absolute']), 'Times inside a sub-agent of a weka trace: counted from its own start (relative) or from the play (absolute); auto looks at them', 'auto'),
     load: field(
       map(
         {
