@@ -1,5 +1,5 @@
 import type { Environment, FieldProblem } from './environment.js';
-import { LINK_PRESETS } from './fields.js';
+import { LIMITS, LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
@@ -123,7 +123,11 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
   const lineage = resolveEviction(reader, kvPath('eviction'), plain.name);
   const engine = { ...plain, ...(dp > 1 ? { ranks: dp } : {}), ...(lineage ? { blockManager: 'kvbm' as const } : {}) };
-  const pool = { role, replicas: reader.number(`${path}.replicas`) ?? 1, tp, engine };
+  const replicas = reader.number(`${path}.replicas`) ?? 1;
+  if (dp > 1 && replicas * dp > LIMITS.workers) {
+    reader.problem('E-RANGE', `${path}.${reader.has(`${path}.shape`) ? 'shape' : 'dp'}`, `${replicas} workers of ${dp} ranks are ${replicas * dp} engines`, `stay within ${LIMITS.workers}`);
+  }
+  const pool = { role, replicas, tp, engine };
   if (hasExplicitBlocks(common, role)) {
     for (const name of ['engine.memory_fraction', 'kv.reserve']) {
       for (const prefix of [path, 'deployment']) reader.unread(`${prefix}.${name}`, 'not read where kv.blocks is given', 'remove it or set kv.blocks: auto');

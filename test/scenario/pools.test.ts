@@ -34,6 +34,7 @@ describe('data-parallel ranks', () => {
     expect(scenarioOf(scenarioText(), ['deployment.agg={shape: tp2dp4}']).deployment.pools[0]).toMatchObject({ tp: 2, engine: { ranks: 4 } });
     expect(one('deployment.agg={shape: tp2, dp: 4}')).toContain('E-CONFLICT: deployment.agg.shape: deployment.agg.dp is set at line 1; keep one');
     expect(one('deployment.agg={shape: tp0}')).toContain("E-RANGE: deployment.agg.shape: 'tp0' has no GPU; write a shape such as 'tp4'");
+    expect(one('deployment.agg={shape: tp1dp90000}')).toContain('E-RANGE: deployment.agg.shape: 2 workers of 90000 ranks are 180000 engines; stay within 10000');
     expect(one('deployment.agg.dp=0')).toContain('E-RANGE: deployment.agg.dp: 0 is out of range');
   });
 
