@@ -196,7 +196,7 @@ export class WorkerPool {
       gpusPerWorker: this.config.gpusPerWorker,
       kvBlocksPerWorker: this.config.kvBlocks,
       workerSeconds: this.workerMs / 1000,
-      busyMs: total.busyMs,
+      busyMs: total.busyMs / this.ranks,
       passes: total.passes,
       extrapolatedPasses: total.extrapolated,
       kvPeakRatio: total.peak / this.config.kvBlocks,

@@ -232,7 +232,8 @@ function checkDrained({ requests: c }: Observations, drainedAt: ReadonlyMap<Work
   for (const [worker, atMs] of drainedAt) {
     const { role } = worker.pool.config;
     const [chosen, whenMs] = role === 'prefill' ? [c.prefillWorker, c.arrivalMs] : [c.decodeWorker, role === 'decode' ? c.sourceHeldMs : c.arrivalMs];
-    for (let r = 0; r < c.count; r++) if (chosen[r] === worker.index) expect(whenMs[r], 'INV-13').toBeLessThanOrEqual(atMs);
+    const own = worker.ranks.map(({ index }) => index);
+    for (let r = 0; r < c.count; r++) if (own.includes(chosen[r]!)) expect(whenMs[r], 'INV-13').toBeLessThanOrEqual(atMs);
     if (!c.status.includes(STATUS.unfinished)) expect(worker.state, 'INV-13').toBe('removed');
   }
 }

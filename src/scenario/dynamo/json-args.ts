@@ -75,6 +75,8 @@ export const number =
 
 export const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? { value } : { expected: 'true or false' });
 
+export const nonEmptyText: Reader<string> = (value) => (typeof value === 'string' && value !== '' ? { value } : { expected: 'text' });
+
 export const oneOf =
   <T extends string>(...choices: readonly T[]): Reader<T> =>
   (value) => {

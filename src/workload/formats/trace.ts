@@ -17,8 +17,8 @@ export interface TraceOptions {
   readonly skip?: number;
   /** Leading blocks that sessions of a group share (applied_compute_agentic). */
   readonly sharedPrefix?: { readonly ratio: number; readonly groups: number } | null;
-  /** Times inside sub-agents (weka). */
-  readonly nestedTimestamps?: 'auto' | 'relative' | 'absolute';
+  /** Times inside sub-agents (weka only); absent = found from them. */
+  readonly nestedTimestamps?: 'relative' | 'absolute';
 }
 
 interface Format {
@@ -61,6 +61,9 @@ export async function readTrace(paths: readonly string[], format: TraceFormat | 
   if (paths.length > 1 && !manyFiles) throw new InputError({ code: 'E-COMBINATION', file: paths[1]!, what: `${paths.length} files given, and a trace of format ${name} is one`, hint: 'give one file' });
   if (!cuts && ((options.requests ?? null) !== null || (options.skip ?? 0) > 0)) {
     throw new InputError({ code: 'E-COMBINATION', file: paths[0]!, what: `a part of a trace of format ${name} cannot run alone: requests wait for each other`, hint: 'use all of it' });
+  }
+  if (name !== 'weka' && options.nestedTimestamps !== undefined) {
+    throw new InputError({ code: 'E-NO-EFFECT', file: paths[0]!, path: 'workload.nested_timestamps', what: `not read with a trace of format ${name}`, hint: 'remove it' });
   }
   return read(paths, options);
 }
