@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { unzipSync } from 'fflate';
+import { createRequire } from 'node:module';
 import { InputError } from '../core/problem.js';
 
 /** One array of a NumPy file, values in C order. */
@@ -34,6 +34,8 @@ export function readNpz(file: string): ReadonlyMap<string, NpyArray> {
   const refuse = (path: string | null, what: string, hint: string): InputError => new InputError({ code: 'E-FILE', file, ...(path === null ? {} : { path }), what, hint });
   let entries: Record<string, Uint8Array>;
   try {
+    // Loaded where it is needed: most runs read no profile.
+    const { unzipSync } = createRequire(import.meta.url)('fflate') as typeof import('fflate');
     entries = unzipSync(readFileSync(file));
   } catch (error) {
     const absent = (error as NodeJS.ErrnoException).code === 'ENOENT';
