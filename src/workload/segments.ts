@@ -29,8 +29,8 @@ export function segmentsOf(table: BlockTable): BlockSegments {
 function cutSegments(table: BlockTable): BlockSegments {
   const { blocks, offsets, generated, blockCount } = table;
   const requests = offsets.length - 1;
-  const ends = new Uint8Array(blockCount);
-  markEnds(ends, blocks, offsets);
+  const ends = table.ends ?? new Uint8Array(blockCount);
+  if (!table.ends) markEnds(ends, blocks, offsets);
   // A prompt's last block ends a segment, so what was generated after it begins one.
   if (generated) markEnds(ends, generated.blocks, generated.offsets);
   let count = 0;
@@ -51,13 +51,14 @@ function cutSegments(table: BlockTable): BlockSegments {
   const start = new Int32Array(count);
   const pathOffsets = new Int32Array(requests + 1);
   const promptEnds = new Int32Array(requests);
-  const path = new Int32Array(countSegments(ends, blocks) + (generated ? countSegments(ends, generated.blocks) : 0));
+  let path = new Int32Array(2 * requests + count);
   let at = 0;
   let depth = 0;
   const walk = (list: Int32Array, from: number, to: number): void => {
     for (let position = from; position < to; position += length[segment]!) {
       segment = beginning[list[position]!]!;
       if (first[segment] !== list[position]) throw new Error('invariant broken: a block begins no segment');
+      if (at === path.length) path = lengthened(path);
       path[at++] = segment;
       start[segment] = depth;
       depth += length[segment]!;
@@ -85,8 +86,8 @@ function markEnds(ends: Uint8Array, blocks: Int32Array, offsets: Int32Array): vo
   }
 }
 
-function countSegments(ends: Uint8Array, blocks: Int32Array): number {
-  let count = 0;
-  for (let position = 0; position < blocks.length; position++) count += ends[blocks[position]!]!;
-  return count;
+function lengthened(path: Int32Array): Int32Array<ArrayBuffer> {
+  const longer = new Int32Array(2 * path.length);
+  longer.set(path);
+  return longer;
 }

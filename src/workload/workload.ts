@@ -64,6 +64,8 @@ export interface BlockTable {
   readonly generated?: { readonly offsets: Int32Array; readonly blocks: Int32Array };
   /** Ids are 0 … blockCount-1. */
   readonly blockCount: number;
+  /** 1 = the block ends a segment (`BlockSegments`). Absent = not worked out. */
+  readonly ends?: Uint8Array;
 }
 
 /** Zeroed Int32Array over shared memory. */
