@@ -30,64 +30,91 @@ function cutSegments(table: BlockTable): BlockSegments {
   const { blocks, offsets, generated, blockCount } = table;
   const requests = offsets.length - 1;
   const ends = table.ends ?? new Uint8Array(blockCount);
-  if (!table.ends) markEnds(ends, blocks, offsets);
+  if (!table.ends) markAllEnds(ends, blocks, offsets);
   // A prompt's last block ends a segment, so what was generated after it begins one.
-  if (generated) markEnds(ends, generated.blocks, generated.offsets);
-  let count = 0;
-  for (let block = 0; block < blockCount; block++) count += ends[block]!;
-  const first = new Int32Array(count);
-  const length = new Int32Array(count);
+  if (generated) markAllEnds(ends, generated.blocks, generated.offsets);
+  const builder = new PathBuilder(ends);
+  const pathOffsets = new Int32Array(requests + 1);
+  const promptEnds = new Int32Array(requests);
+  for (let request = 0; request < requests; request++) {
+    builder.depth = 0;
+    builder.walk(blocks, offsets[request]!, offsets[request + 1]!);
+    promptEnds[request] = builder.count;
+    if (generated) builder.walk(generated.blocks, generated.offsets[request]!, generated.offsets[request + 1]!);
+    pathOffsets[request + 1] = builder.count;
+  }
+  const { first, length, start, path } = builder;
+  return { count: first.length, first, length, start, offsets: pathOffsets, promptEnds, path };
+}
+
+class PathBuilder {
+  readonly first: Int32Array;
+  readonly length: Int32Array;
+  readonly start: Int32Array;
+  path = new Int32Array(1024);
+  /** Segments of the paths so far, and blocks of the present one so far. */
+  count = 0;
+  depth = 0;
   /** Segment that begins with a block. */
-  const beginning = new Int32Array(blockCount);
+  private readonly beginning: Int32Array;
+
+  constructor(ends: Uint8Array) {
+    const segments = sum(ends);
+    this.first = new Int32Array(segments);
+    this.length = new Int32Array(segments);
+    this.start = new Int32Array(segments);
+    this.beginning = new Int32Array(ends.length);
+    measure(ends, this.first, this.length, this.beginning);
+  }
+
+  /** Adds the segments of `blocks[from .. to)` to the path. */
+  walk(blocks: Int32Array, from: number, to: number): void {
+    for (let position = from; position < to; ) {
+      const segment = this.beginning[blocks[position]!]!;
+      if (this.first[segment] !== blocks[position]) throw new Error('invariant broken: a block begins no segment');
+      if (this.count === this.path.length) this.lengthen();
+      this.path[this.count++] = segment;
+      this.start[segment] = this.depth;
+      this.depth += this.length[segment]!;
+      position += this.length[segment]!;
+    }
+  }
+
+  private lengthen(): void {
+    const longer = new Int32Array(2 * this.path.length);
+    longer.set(this.path);
+    this.path = longer;
+  }
+}
+
+function sum(values: Uint8Array): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]!;
+  return total;
+}
+
+/** First block and length of each segment, and which one begins with a block. */
+function measure(ends: Uint8Array, first: Int32Array, length: Int32Array, beginning: Int32Array): void {
   let begin = 0;
   let segment = 0;
-  for (let block = 0; block < blockCount; block++) {
+  for (let block = 0; block < ends.length; block++) {
     if (ends[block] === 0) continue;
     first[segment] = begin;
     length[segment] = block + 1 - begin;
     beginning[begin] = segment++;
     begin = block + 1;
   }
-  const start = new Int32Array(count);
-  const pathOffsets = new Int32Array(requests + 1);
-  const promptEnds = new Int32Array(requests);
-  let path = new Int32Array(2 * requests + count);
-  let at = 0;
-  let depth = 0;
-  const walk = (list: Int32Array, from: number, to: number): void => {
-    for (let position = from; position < to; position += length[segment]!) {
-      segment = beginning[list[position]!]!;
-      if (first[segment] !== list[position]) throw new Error('invariant broken: a block begins no segment');
-      if (at === path.length) path = lengthened(path);
-      path[at++] = segment;
-      start[segment] = depth;
-      depth += length[segment]!;
-    }
-  };
-  for (let request = 0; request < requests; request++) {
-    depth = 0;
-    walk(blocks, offsets[request]!, offsets[request + 1]!);
-    promptEnds[request] = at;
-    if (generated) walk(generated.blocks, generated.offsets[request]!, generated.offsets[request + 1]!);
-    pathOffsets[request + 1] = at;
-  }
-  return { count, first, length, start, offsets: pathOffsets, promptEnds, path };
 }
 
 /** Marks the last block of every sequence and every block that is not always followed by the next id. */
-function markEnds(ends: Uint8Array, blocks: Int32Array, offsets: Int32Array): void {
-  for (let request = 0; request + 1 < offsets.length; request++) {
-    const last = offsets[request + 1]! - 1;
-    for (let position = offsets[request]!; position < last; position++) {
-      const block = blocks[position]!;
-      if (blocks[position + 1] !== block + 1) ends[block] = 1;
-    }
-    if (last >= offsets[request]!) ends[blocks[last]!] = 1;
-  }
+function markAllEnds(ends: Uint8Array, blocks: Int32Array, offsets: Int32Array): void {
+  for (let request = 0; request + 1 < offsets.length; request++) markEnds(ends, blocks, offsets[request]!, offsets[request + 1]!);
 }
 
-function lengthened(path: Int32Array): Int32Array<ArrayBuffer> {
-  const longer = new Int32Array(2 * path.length);
-  longer.set(path);
-  return longer;
+function markEnds(ends: Uint8Array, blocks: Int32Array, from: number, to: number): void {
+  for (let position = from + 1; position < to; position++) {
+    const block = blocks[position - 1]!;
+    if (blocks[position] !== block + 1) ends[block] = 1;
+  }
+  if (to > from) ends[blocks[to - 1]!] = 1;
 }
