@@ -1,3 +1,4 @@
+import type { Check } from '../core/check.js';
 import type { Room } from '../kv/pool.js';
 import type { EngineConfig, EngineContext } from './engine.js';
 import type { Sequences } from './sequences.js';
@@ -40,6 +41,11 @@ export abstract class BlockCache {
   protected abstract publishTo(request: number, to: number): void;
   /** Named blocks, last first, so that prefixes outlive what builds on them. */
   protected abstract releaseNamed(request: number): void;
+
+  /** Holds the pool to the requests that hold blocks, `nameless` of them without an identity. */
+  abstract recount(check: Check, holders: readonly number[], nameless: number): void;
+  /** Leading blocks of a segment that are cached. For checks. */
+  abstract cachedPrefix(segment: number): number;
 
   blocksFor(tokens: number): number {
     return Math.ceil(tokens / this.blockTokens);

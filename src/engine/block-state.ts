@@ -1,10 +1,12 @@
 import { emptyPass, type PassShape } from '../timing/timing.js';
+import type { Check } from '../core/check.js';
 import type { BlockCache } from './block-cache.js';
 import { createBlockCache } from './create-cache.js';
-import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
+import { PLACE, SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type Place, type SignalKind } from './engine.js';
 import { Lockstep } from './lockstep.js';
 import { RequestList, type Sequences } from './sequences.js';
 import { Speculation } from './speculation.js';
+import { BlockVerifier } from './verify.js';
 
 export type Verdict = 'admit' | 'wait' | 'reject';
 
@@ -29,7 +31,7 @@ export abstract class BlockState {
   /** Something may have changed for the head of the queue since it was last refused. */
   protected mayAdmit = true;
   /** Finished prompts whose cache waits for its transfer (prefill role). */
-  private heldCount = 0;
+  private readonly held: RequestList;
   /** Reserved, not yet activated (decode role). */
   protected readonly reserved: RequestList;
   protected reservationPending = false;
@@ -48,6 +50,7 @@ export abstract class BlockState {
   protected startMs = 0;
   protected lastEndMs = 0;
   protected readonly shape: PassShape;
+  private verifier: BlockVerifier | null = null;
 
   constructor(
     protected readonly config: EngineConfig,
@@ -66,6 +69,7 @@ export abstract class BlockState {
     this.waiting = new RequestList(this.sequences);
     this.running = new RequestList(this.sequences);
     this.reserved = new RequestList(this.sequences);
+    this.held = new RequestList(this.sequences);
     this.group = new Lockstep(this.sequences, engine.blockTokens);
     this.speculation = engine.speculative && !this.isPrefill ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = emptyPass(kvBlocks, engine.blockTokens);
@@ -101,14 +105,14 @@ export abstract class BlockState {
   }
 
   isEmpty(): boolean {
-    return this.waiting.count === 0 && this.running.count === 0 && this.heldCount === 0 && this.reserved.count === 0 && this.cache.pool.active === 0;
+    return this.waiting.count === 0 && this.running.count === 0 && this.held.count === 0 && this.reserved.count === 0 && this.cache.pool.active === 0;
   }
 
   releaseSource(request: number): void {
     if (this.sequences.held[request] === 0) throw new Error(`invariant broken: request ${request} is not held`);
     this.cache.release(request);
     this.sequences.held[request] = 0;
-    this.heldCount--;
+    this.held.remove(request);
     this.mayAdmit = true;
   }
 
@@ -145,13 +149,36 @@ export abstract class BlockState {
     this.reservationPending = pending;
   }
 
+  verify(check: Check): boolean {
+    const { sequences, cache, group, waiting, running, held, reserved, loose, maxSeqs, blockTokens } = this;
+    const { prefixCaching, blockManager } = this.config.engine;
+    this.verifier ??= new BlockVerifier({
+      sequences, cache, group, waiting, running, held, reserved, loose, maxSeqs, blockTokens, caching: prefixCaching, namesEarly: blockManager === 'kvbm',
+    });
+    return this.verifier.verify(check, this.looseCount);
+  }
+
+  eachRequest(see: (request: number, place: Place) => void): void {
+    const { next } = this.running;
+    for (let request = this.waiting.first; request >= 0; request = next[request]!) see(request, PLACE.scheduled);
+    for (let request = this.running.first; request >= 0; request = next[request]!) see(request, PLACE.scheduled);
+    for (let request = this.held.first; request >= 0; request = next[request]!) see(request, PLACE.held);
+    for (let request = this.reserved.first; request >= 0; request = next[request]!) see(request, PLACE.reserved);
+    if (this.endMs === Infinity) return;
+    for (let i = 0; i < this.effects.count; i++) if (this.effects.kinds[i] !== SIGNAL.firstToken) see(this.effects.requests[i]!, PLACE.leaving);
+  }
+
+  cachedPrefix(segment: number): number {
+    return this.cache.cachedPrefix(segment);
+  }
+
   protected leave(request: number): void {
     this.running.remove(request);
     this.mayAdmit = true;
     if (this.isPrefill) {
       this.cache.owned -= this.sequences.blocks[request]!;
       this.sequences.held[request] = 1;
-      this.heldCount++;
+      this.held.append(request);
     } else this.cache.release(request);
     this.signal(request, SIGNAL.finished);
   }

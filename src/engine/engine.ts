@@ -1,3 +1,4 @@
+import type { Check } from '../core/check.js';
 import type { PassTiming } from '../timing/timing.js';
 import type { BlockTable } from '../workload/workload.js';
 import type { EngineSpec } from '../scenario/scenario.js';
@@ -10,6 +11,10 @@ export type EngineRole = 'agg' | 'prefill' | 'decode';
 /** What one signal of a pass says about its request. */
 export const SIGNAL = { firstToken: 1, finished: 2, rejected: 3 } as const;
 export type SignalKind = (typeof SIGNAL)[keyof typeof SIGNAL];
+
+/** Where an engine has a request: in its queue or running, on its way out at the end of the pass in flight, held for its transfer, or expected. */
+export const PLACE = { scheduled: 1, leaving: 2, held: 4, reserved: 8 } as const;
+export type Place = (typeof PLACE)[keyof typeof PLACE];
 
 /** What a pass shows the outside at its end, in the engine's order. Reused: read before the next `advance`. */
 export interface PassEffects {
@@ -123,4 +128,11 @@ export interface EngineCore {
   cancelReservation?(request: number): void;
   /** Decode role: some handoff waits for room, so only requests whose prompt is here may be admitted. */
   setReservationPending(pending: boolean): void;
+
+  /** Looks at its own invariants while no pass is in flight; true when its cache's contents had changed since the last time. */
+  verify?(check: Check): boolean;
+  /** Tells of every request it has. */
+  eachRequest?(see: (request: number, place: Place) => void): void;
+  /** Leading blocks of a segment of the block table that it caches. */
+  cachedPrefix?(segment: number): number;
 }

@@ -1,4 +1,6 @@
+import type { Check } from '../core/check.js';
 import type { SegmentPool } from '../kv/segment-pool.js';
+import { verifySegments } from '../kv/verify-segments.js';
 import { BlockCache } from './block-cache.js';
 import type { EngineConfig, EngineContext } from './engine.js';
 import type { OwnPaths } from './own-paths.js';
@@ -37,5 +39,13 @@ export class SegmentCache extends BlockCache {
 
   protected releaseNamed(request: number): void {
     if (this.sequences.named[request]! > 0) this.pool.release(request);
+  }
+
+  recount(check: Check, holders: readonly number[], nameless: number): void {
+    verifySegments(check, this.pool.view(), this.paths, holders, nameless);
+  }
+
+  cachedPrefix(segment: number): number {
+    return this.pool.cachedPrefix(segment);
   }
 }

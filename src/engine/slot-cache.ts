@@ -1,6 +1,8 @@
+import { ABOUT, type Check } from '../core/check.js';
 import type { Pool } from '../kv/pool.js';
 import { BlockCache } from './block-cache.js';
 import type { EngineConfig, EngineContext } from './engine.js';
+import { segmentsOf } from '../workload/segments.js';
 import type { SlotTable } from './slot-table.js';
 
 /** Blocks over a pool that keeps every copy in a slot of its own. */
@@ -61,6 +63,27 @@ export class SlotCache extends BlockCache {
     const { pool, table, sequences } = this;
     for (let block = sequences.named[request]! - 1; block >= 0; block--) pool.release(table.slots[table.positionOf(request, block)]!);
     sequences.named[request] = 0;
+  }
+
+  recount(check: Check, holders: readonly number[], nameless: number): void {
+    const { pool, table, sequences } = this;
+    const references = new Int32Array(pool.capacity + 1);
+    for (const request of holders) {
+      for (let block = 0; block < sequences.named[request]!; block++) {
+        const position = table.positionOf(request, block);
+        const slot = table.slots[position]!;
+        check.that(ABOUT.blocks, slot > 0 && pool.contentIn(slot) === table.contentAt(position), 'a request holds copies of its own contents', request);
+        references[slot]!++;
+      }
+    }
+    pool.verify(check, references, nameless);
+  }
+
+  cachedPrefix(segment: number): number {
+    const { first, length } = segmentsOf(this.sequences.table);
+    let cached = 0;
+    while (cached < length[segment]! && this.pool.find(first[segment]! + cached) > 0) cached++;
+    return cached;
   }
 
   private growHits(): void {

@@ -1,4 +1,6 @@
+import type { Check } from '../core/check.js';
 import type { CacheListener, Pool } from './pool.js';
+import { verifySlots } from './verify-slots.js';
 
 /** Content of an entry of retired blocks. */
 const NAMELESS = -1;
@@ -105,6 +107,28 @@ export class BlockPool implements Pool {
 
   evictInactive(blocks: number): void {
     for (let count = 0; count < blocks; count++) this.evictOldest();
+  }
+
+  contentIn(slot: number): number {
+    return this.contentOf[slot]!;
+  }
+
+  verify(check: Check, references: Int32Array, nameless: number): void {
+    const inactiveSlots: number[] = [];
+    let inactiveBlocks = 0;
+    for (let slot = this.newer[SENTINEL]!; slot !== SENTINEL; slot = this.newer[slot]!) {
+      inactiveSlots.push(slot);
+      inactiveBlocks += this.contentOf[slot] === NAMELESS ? this.counts[slot]! : 1;
+    }
+    let freeSlots = 0;
+    for (let slot = this.freeSlot; slot !== 0; slot = this.newer[slot]!) freeSlots++;
+    const { active, inactive, usedSlots } = this;
+    verifySlots(
+      check,
+      { active, inactive, usedSlots, freeSlots, inactiveSlots, inactiveBlocks, referencesOf: (slot) => this.counts[slot]!, contentIn: (slot) => this.contentIn(slot), find: (content) => this.find(content) },
+      references,
+      nameless,
+    );
   }
 
   private evictOldest(): void {

@@ -1,5 +1,7 @@
+import { ABOUT, type Check } from '../core/check.js';
 import { KeyedHeap } from '../core/heap.js';
 import type { CacheListener, Pool } from './pool.js';
+import { verifySlots } from './verify-slots.js';
 
 const NONE = -1;
 
@@ -94,6 +96,32 @@ export class LineagePool implements Pool {
 
   evictInactive(blocks: number): void {
     for (let count = 0; count < blocks; count++) this.evictLeaf();
+  }
+
+  contentIn(slot: number): number {
+    return this.contentOf[slot]!;
+  }
+
+  verify(check: Check, references: Int32Array, nameless: number): void {
+    const inactiveSlots: number[] = [];
+    const children = new Map<number, number>();
+    for (let slot = 1; slot <= this.usedSlots; slot++) {
+      if (this.releasedAt[slot] === 0) continue;
+      const parent = this.parentOf[slot]!;
+      inactiveSlots.push(slot);
+      if (parent === NONE) continue;
+      children.set(parent, (children.get(parent) ?? 0) + 1);
+      check.that(ABOUT.blocks, this.find(parent) > 0, 'what an inactive copy builds on is cached');
+    }
+    check.equal(ABOUT.blocks, this.inactiveChildren.size, children.size, 'contents that have inactive children');
+    for (const [parent, count] of children) check.equal(ABOUT.blocks, this.inactiveChildren.get(parent) ?? 0, count, 'inactive children of a content');
+    const { active, inactive, usedSlots } = this;
+    verifySlots(
+      check,
+      { active, inactive, usedSlots, freeSlots: this.freeSlots.length, inactiveSlots, inactiveBlocks: inactiveSlots.length, referencesOf: (slot) => this.references[slot]!, contentIn: (slot) => this.contentIn(slot), find: (content) => this.find(content) },
+      references,
+      nameless,
+    );
   }
 
   /** Entries of the heap may be out of date: a copy pinned, evicted or given an inactive child since. */

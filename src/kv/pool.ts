@@ -1,3 +1,5 @@
+import type { Check } from '../core/check.js';
+
 /**
  * The GPU blocks of one worker, whatever their eviction rule. A block is free, in use or inactive (cached,
  * nobody uses it); free + active + inactive = capacity. One in use is nameless, or others can find it.
@@ -30,6 +32,10 @@ export interface Pool extends Room {
   publish(content: number, parent: number): number;
   /** One request less uses this copy; unused copies become inactive. */
   release(slot: number): void;
+  /** Content of a copy. */
+  contentIn(slot: number): number;
+  /** Holds the pool to the requests that hold each copy, by slot, and the nameless blocks in use. */
+  verify(check: Check, references: Int32Array, nameless: number): void;
 }
 
 /** Who wants to know when block contents enter or leave a worker's cache: `count` contents from `first` on. */

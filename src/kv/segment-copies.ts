@@ -1,3 +1,4 @@
+import { ABOUT, type Check } from '../core/check.js';
 import type { InactiveList } from './inactive-list.js';
 
 /** What the copies of a segment need of their pool. */
@@ -111,6 +112,27 @@ export class SegmentCopies {
     const chain = this.chains[copy.offset]!;
     chain.splice(chain.indexOf(copy), 1);
     if (chain.length === 0) this.host.removed(this.segment, copy.offset);
+  }
+
+  /**
+   * Counts the references again.
+   *
+   * @param owned pairs of request and blocks it uses
+   * @returns copies in use
+   */
+  verify(check: Check, owned: readonly number[]): number {
+    const references = new Map<Copy, number>();
+    for (let i = 0; i < owned.length; i += 2) {
+      const copies = this.ownedBy.get(owned[i]!) ?? this.originals;
+      for (let offset = 0; offset < owned[i + 1]!; offset++) references.set(copies[offset]!, (references.get(copies[offset]!) ?? 0) + 1);
+    }
+    const { segment, from, to } = this.host.list;
+    for (const copy of this.chains.flat()) {
+      check.equal(ABOUT.blocks, copy.references, references.get(copy) ?? 0, 'references of a copy = requests that use it');
+      const isListed = this.byRange.get(copy.range) === copy && segment[copy.range] === this.segment && from[copy.range] === copy.offset && to[copy.range] === copy.offset + 1;
+      check.that(ABOUT.blocks, copy.references > 0 ? copy.range === 0 : isListed, 'a copy is on the list of inactive ones while nobody uses it');
+    }
+    return references.size;
   }
 
   private setInactive(copy: Copy, range: number): void {

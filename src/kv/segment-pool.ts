@@ -2,6 +2,7 @@ import type { BlockSegments } from '../workload/segments.js';
 import { InactiveList } from './inactive-list.js';
 import type { CacheListener, Room } from './pool.js';
 import { SegmentCopies, type CopyHost } from './segment-copies.js';
+import type { SegmentView } from './verify-segments.js';
 
 /**
  * What a pool of workers knows of its requests' paths: segments of the block table, then at most one of
@@ -241,6 +242,17 @@ export class SegmentPool implements Room, CopyHost {
     const copies = this.copiesOf(segment);
     const offset = block - first[segment]!;
     return copies ? copies.cachedOf(offset + 1) === offset + 1 : this.cached[segment]! > offset;
+  }
+
+  /** Leading cached blocks of a segment. For checks, as is `view`. */
+  cachedPrefix(segment: number): number {
+    const copies = this.copiesOf(segment);
+    return copies ? copies.cachedOf(this.lengthOf(segment)) : this.cached[segment]!;
+  }
+
+  view(): SegmentView {
+    const { active, inactive, list, cached, used, owners, partial, shallow, copies } = this;
+    return { active, inactive, list, cached, used, owners, partial, shallow, copies };
   }
 
   // For segments that are kept copy by copy.
