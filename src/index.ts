@@ -5,6 +5,7 @@
  * const { scenario } = loadScenario('first-run.yaml', { environment: createEnvironment() });
  * const { report } = executeScenario(scenario, await prepareWorkload(scenario));
  */
+export { Check } from './core/check.js';
 export { InputError, RunError, formatProblem, type Problem } from './core/problem.js';
 export type * from './scenario/scenario.js';
 export { loadFile, loadScenario, loadSweep, type Loaded, type LoadOptions } from './scenario/load.js';

@@ -16,6 +16,11 @@ export interface WriteOptions {
   readonly overwrite?: boolean;
 }
 
+/** `--check`: every command that makes one run. */
+export interface CheckOption {
+  readonly check?: boolean;
+}
+
 /** `--parallel`, `--dry-run`: commands that run many candidates. */
 export interface SweepCommandOptions extends ReadOptions, WriteOptions {
   readonly parallel: number;
@@ -31,6 +36,10 @@ export function addReadOptions(command: Command): Command {
 
 export function addWriteOptions(command: Command): Command {
   return command.option('--out <dir>', 'output folder (default: out/NAME)').option('--overwrite', 'replace an existing output folder');
+}
+
+export function addCheckOption(command: Command): Command {
+  return command.option('--check', 'verify all invariants (requests, blocks, tokens, causality) after every pass and tell their number on stderr; same results, many times slower');
 }
 
 export function addSweepOptions(command: Command): Command {

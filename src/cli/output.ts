@@ -1,3 +1,4 @@
+import type { Check } from '../core/check.js';
 import { formatProblem, type Problem } from '../core/problem.js';
 
 /** Formats every result command understands. */
@@ -12,6 +13,11 @@ export function jsonText(value: unknown): string {
 /** Results go to stdout. */
 export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+/** How many invariants were verified: to stderr, unless `--quiet`. */
+export function printCheck(check: Check, quiet: boolean): void {
+  if (!quiet) process.stderr.write(`${check.summary()}\n`);
 }
 
 /** Warnings go to stderr, unless `--quiet`. */

@@ -1,18 +1,19 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { Check } from '../core/check.js';
 import { writeFileWhole } from '../core/folder.js';
 import { aiperfTable } from '../metrics/aiperf-table.js';
 import type { Observations } from '../metrics/observations.js';
 import { replayReport } from '../metrics/replay-report.js';
-import { driveAsync } from '../sim/drive.js';
 import { replaySimulation } from '../sim/replay-config.js';
-import { Simulation } from '../sim/simulation.js';
+import { runSimulationAsync } from '../sim/run.js';
 import { expandBlocks } from '../workload/expand.js';
 import { checkDriver } from '../workload/check.js';
 import { readTrace } from '../workload/formats/trace.js';
 import type { Workload } from '../workload/workload.js';
-import { jsonText, print, printWarnings } from './output.js';
+import { addCheckOption, type CheckOption } from './options.js';
+import { jsonText, print, printCheck, printWarnings } from './output.js';
 import { addReplayFlags, planReplay, type ReplayFlags, type ReplayPlan } from './replay-flags.js';
 
 /** `dynotwin replay`: the flags, table and files of `python -m dynamo.replay` 1.4. */
@@ -24,19 +25,20 @@ export function registerReplay(program: Command): void {
     .option('--report-json <path>', 'where the report goes (default ./dynamo_replay_report_<time>.json; a folder gets that name)')
     .option('--report-jsonl <path>', 'one row per request')
     .option('--quiet', 'no warnings');
-  addReplayFlags(command).action(async (traces: string[], flags: ReplayFlags & { quiet?: boolean }) => {
-    await replay(traces, flags, flags.quiet === true);
+  addReplayFlags(addCheckOption(command)).action(async (traces: string[], flags: ReplayFlags & CheckOption & { quiet?: boolean }) => {
+    await replay(traces, flags, flags.quiet === true, flags.check ? new Check() : undefined);
   });
 }
 
-async function replay(traces: readonly string[], flags: ReplayFlags, quiet: boolean): Promise<void> {
+async function replay(traces: readonly string[], flags: ReplayFlags, quiet: boolean, check: Check | undefined): Promise<void> {
   const startMs = performance.now();
   const plan = planReplay(traces, flags);
   const reportPath = reportTarget(flags['reportJson']);
   const rowsPath = flags['reportJsonl'];
   const workload = await loadReplayWorkload(plan);
-  const observations = await simulateReplay(plan, workload);
+  const observations = await simulateReplay(plan, workload, check);
   const report = replayReport(observations, { ...plan.sla, wallTimeMs: performance.now() - startMs });
+  if (check) printCheck(check, quiet);
   printWarnings([...plan.warnings, ...observations.warnings], quiet);
   writeFileWhole(reportPath, jsonText(report), '--report-json');
   if (rowsPath !== undefined) {
@@ -70,12 +72,10 @@ export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly ski
   });
 }
 
-/** Runs a plan on its workload. */
-export async function simulateReplay(plan: ReplayPlan, workload: Workload): Promise<Observations> {
+/** Runs a plan on its workload; with a `check` under it. */
+export async function simulateReplay(plan: ReplayPlan, workload: Workload, check?: Check): Promise<Observations> {
   const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
-  const simulation = new Simulation(replaySimulation(plan.deployment), workload, table);
-  await driveAsync(simulation);
-  const observations = simulation.observe();
+  const observations = await runSimulationAsync(replaySimulation(plan.deployment), workload, table, check);
   return { ...observations, warnings: [...workload.warnings, ...observations.warnings] };
 }
 

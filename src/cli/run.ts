@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
+import { Check } from '../core/check.js';
 import { checkFolder, writeFolder } from '../core/folder.js';
 import { aiperfCsv, aiperfJson } from '../metrics/aiperf-export.js';
 import { metricsOf } from '../metrics/metrics-of.js';
@@ -19,35 +20,37 @@ import { createEnvironment } from '../timing/environment.js';
 import type { Workload } from '../workload/workload.js';
 import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
-import { addReadOptions, addWriteOptions, type ReadOptions, type WriteOptions } from './options.js';
-import { jsonText, print, printWarnings, type Format } from './output.js';
+import { addCheckOption, addReadOptions, addWriteOptions, type CheckOption, type ReadOptions, type WriteOptions } from './options.js';
+import { jsonText, print, printCheck, printWarnings, type Format } from './output.js';
 import { yamlText } from './yaml-text.js';
 
 /** `run FILE`: one simulation; the summary on stdout, the run folder under `--out`. */
 export function registerRun(program: Command): void {
-  addWriteOptions(addReadOptions(program.command('run').description('simulate one scenario').argument('<file>', 'scenario file; - = standard input'))).action(run);
+  addCheckOption(addWriteOptions(addReadOptions(program.command('run').description('simulate one scenario').argument('<file>', 'scenario file; - = standard input')))).action(run);
 }
 
-async function run(file: string, options: ReadOptions & WriteOptions): Promise<void> {
+async function run(file: string, options: ReadOptions & WriteOptions & CheckOption): Promise<void> {
   const meta = startMeta();
   const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
   const target = options.out ?? join('out', scenario.name);
   checkFolder(target, options.overwrite === true);
   printWarnings(warnings, options.quiet === true);
-  const { workload, outcome } = await simulate(scenario);
+  const check = options.check ? new Check() : undefined;
+  const { workload, outcome } = await simulate(scenario, check);
   await writeFolder(target, options.overwrite === true, async (folder) => {
     const files = { ...(await runFiles(scenario, workload, outcome, target)), 'meta.json': jsonText(meta()) };
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   });
+  if (check) printCheck(check, options.quiet === true);
   printWarnings(outcome.report.warnings.map(({ code, path, message }) => ({ code, path, what: message })), options.quiet === true);
   print(reportText(outcome.report, options.format));
   if (options.format === 'table') print(`\nwritten to ${target}`);
 }
 
 /** Simulates a scenario, giving way to signals. */
-export async function simulate(scenario: Scenario): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
+export async function simulate(scenario: Scenario, check?: Check): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
   const workload = await prepareWorkload(scenario);
-  return { workload, outcome: await executeScenarioAsync(scenario, workload) };
+  return { workload, outcome: await executeScenarioAsync(scenario, workload, check && { check }) };
 }
 
 /** The artefacts of a run by file name (spec: scenario section 5), without meta.json. */

@@ -74,6 +74,11 @@ export class ActiveLoad {
     if (this.spec.trackActiveBlocks) this.own(request, worker, -1);
   }
 
+  /** Nothing is booked. */
+  isIdle(): boolean {
+    return [this.prefillTokens, this.blocks, this.requests].every((loads) => loads.every((load) => load === 0));
+  }
+
   /** One owner more (1) or less (-1) of a prompt's blocks. */
   private own(request: number, worker: number, change: 1 | -1): void {
     const { segments, owners, maxWorkers } = this;

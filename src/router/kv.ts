@@ -123,6 +123,14 @@ class KvRouter implements Router {
     this.eligible.set(worker, false);
     this.cached.clearWorker(worker);
   }
+
+  isIdle(): boolean {
+    return this.load.isIdle();
+  }
+
+  cachedPrefix(worker: number, segment: number): number {
+    return this.cached.cachedPrefix(worker, segment);
+  }
 }
 
 export const kvRouter = (setup: RouterSetup): Router => new KvRouter(setup);

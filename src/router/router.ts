@@ -41,6 +41,13 @@ export interface Router {
   cacheListener(worker: number): CacheListener | null;
   /** The worker is gone. */
   remove(worker: number): void;
+
+  // For checks.
+
+  /** No request is booked anywhere. */
+  isIdle?(): boolean;
+  /** Leading blocks of a segment of the block table that a worker caches, as far as it has heard. */
+  cachedPrefix?(worker: number, segment: number): number;
 }
 
 /** One line per policy. */

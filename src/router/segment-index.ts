@@ -59,6 +59,10 @@ export class SegmentIndex {
     }
   }
 
+  cachedPrefix(worker: number, segment: number): number {
+    return this.cached[segment * this.workers + worker]!;
+  }
+
   private segmentOf(block: number): number {
     const { first, length, count } = this.segments;
     if (block >= first[this.last]! && block < first[this.last]! + length[this.last]!) return this.last;

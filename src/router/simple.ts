@@ -67,6 +67,9 @@ class LeastLoadedRouter extends CacheBlindRouter {
     this.inFlight[worker]!--;
     this.workerOf.delete(request);
   }
+  isIdle(): boolean {
+    return this.workerOf.size === 0 && this.inFlight.every((requests) => requests === 0);
+  }
 }
 
 export const roundRobin = (setup: RouterSetup): Router => new RoundRobinRouter(setup);

@@ -1,3 +1,4 @@
+import type { Check } from '../core/check.js';
 import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
 import type { ForcedChoice } from '../router/router.js';
@@ -38,6 +39,8 @@ export interface SimulationConfig {
   readonly maxWorkers?: number;
   /** Makes the engines; default the project's own. Tests put an oracle here. */
   readonly createEngine?: EngineFactory;
+  /** Looks at every invariant after every pass: all workers together, one pass at a time. Changes no request's fate. */
+  readonly check?: Check;
   /** Recorded choices to follow, by role (key-value router only). */
   readonly forced?: Partial<Record<PoolConfig['role'], ForcedChoice>>;
 }

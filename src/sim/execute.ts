@@ -1,3 +1,4 @@
+import type { Check } from '../core/check.js';
 import { semanticsOf } from '../engine/semantics.js';
 import { buildReport } from '../metrics/build-report.js';
 import { completedSet } from '../metrics/completed.js';
@@ -15,8 +16,7 @@ import type { DriverMode } from '../workload/driver.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
-import { drive, driveAsync } from './drive.js';
-import { Simulation } from './simulation.js';
+import { runSimulation, runSimulationAsync } from './run.js';
 import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
@@ -28,6 +28,8 @@ export interface RunOutcome {
 export interface ExecuteOptions {
   /** Block tables by engine block size, shared between runs on one workload; filled as needed. */
   readonly blockTables?: Map<number, BlockTable>;
+  /** Counts and verifies the invariants of the run, which takes many times as long; the result stays the same. Throws `E-INVARIANT`. */
+  readonly check?: Check;
 }
 
 /** Reads or makes the workload of a scenario. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
@@ -37,20 +39,19 @@ export function prepareWorkload({ workload, run, deployment }: Scenario): Promis
 
 /** Simulates a scenario on its workload. */
 export function executeScenario(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): RunOutcome {
-  const prepared = prepare(scenario, workload, options);
-  drive(prepared.simulation);
-  return finish(scenario, workload, prepared);
+  const { config, table, timing } = prepare(scenario, workload, options);
+  return finish(scenario, workload, timing, runSimulation(config, workload, table, options.check));
 }
 
 /** The same, giving way to signals and timers now and then. */
 export async function executeScenarioAsync(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): Promise<RunOutcome> {
-  const prepared = prepare(scenario, workload, options);
-  await driveAsync(prepared.simulation);
-  return finish(scenario, workload, prepared);
+  const { config, table, timing } = prepare(scenario, workload, options);
+  return finish(scenario, workload, timing, await runSimulationAsync(config, workload, table, options.check));
 }
 
 interface Prepared {
-  readonly simulation: Simulation;
+  readonly config: SimulationConfig;
+  readonly table: BlockTable;
   readonly timing: readonly TimingDescription[];
 }
 
@@ -61,8 +62,7 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
     table = expandBlocks(workload, blockTokens);
     options.blockTables?.set(blockTokens, table);
   }
-  const { config, timing } = simulationConfig(scenario);
-  return { simulation: new Simulation(config, workload, table), timing };
+  return { ...simulationConfig(scenario), table };
 }
 
 /** What a resolved scenario asks of the simulator, and how its passes are timed. */
@@ -106,8 +106,7 @@ function driverMode(load: Load): DriverMode {
   }
 }
 
-function finish(scenario: Scenario, workload: Workload, { simulation, timing }: Prepared): RunOutcome {
-  const seen = simulation.observe();
+function finish(scenario: Scenario, workload: Workload, timing: readonly TimingDescription[], seen: Observations): RunOutcome {
   const observations: Observations = { ...seen, warnings: [...workload.warnings, ...seen.warnings] };
   const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing });
   const completed = completedSet(observations.requests);

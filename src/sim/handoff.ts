@@ -51,6 +51,11 @@ export class HandoffCoordinator {
     this.reservation = new Int32Array(host.columns.count);
   }
 
+  /** Grows with each reservation and each arrival of a prompt. */
+  get moves(): number {
+    return this.reservations + this.transfers;
+  }
+
   /** A request from outside. */
   arrive(request: number): void {
     if (this.reservesFirst) this.askRoom(request, []);

@@ -12,10 +12,10 @@ export interface LaneHost {
 }
 
 /** Nothing that one worker does can be noticed by another or change when and where requests arrive. */
-export function canRunApart({ pools, router, driver, maxWorkers }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
+export function canRunApart({ pools, router, driver, maxWorkers, check }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
   const isBlind = router.policy === 'round_robin' || router.policy === 'random';
   const arrivesByTrace = driver.kind === 'open' && graph === undefined && sessionCount === requestCount;
-  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && maxWorkers === undefined && isBlind && arrivesByTrace;
+  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && maxWorkers === undefined && check === undefined && isBlind && arrivesByTrace;
 }
 
 /**

@@ -70,6 +70,11 @@ export class TransferLinks {
     return this.spec.contention === 'fair' && transfer.movesFromMs > this.updatedMs && transfer.rate === 0;
   }
 
+  /** Requests whose cache is under way. For checks. */
+  requests(): number[] {
+    return this.active.map(({ request }) => request);
+  }
+
   private advanceTo(nowMs: number): void {
     if (this.spec.contention === 'fair') {
       for (const transfer of this.active) transfer.bytesLeft -= transfer.rate * (nowMs - this.updatedMs);

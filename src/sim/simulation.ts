@@ -5,6 +5,7 @@ import { createRequestColumns } from '../metrics/requests.js';
 import { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
+import { SimulationChecker } from './checker.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
@@ -41,6 +42,9 @@ export class Simulation {
   private rejections = 0;
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
+  private readonly checker: SimulationChecker | null;
+  /** Passes that would start later are not planned. */
+  private readonly farthestMs: number;
 
   constructor(
     private readonly config: SimulationConfig,
@@ -60,6 +64,9 @@ export class Simulation {
     this.entry = this.pools[0]!;
     this.handoff = this.createHandoff();
     this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
+    const { columns, driver, pools, handoff } = this;
+    this.checker = config.check ? new SimulationChecker(config.check, { config, columns, driver, pools, handoff, table }) : null;
+    this.farthestMs = config.check ? -Infinity : (config.maxTimeMs ?? Infinity);
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
   }
 
@@ -94,6 +101,7 @@ export class Simulation {
       }
       this.nowMs = next;
       this.processInstant();
+      this.checker?.instantEnded(next);
     }
     return false;
   }
@@ -114,6 +122,7 @@ export class Simulation {
 
   /** What was seen; checks that every request is accounted for and every block is back. */
   observe(): Observations {
+    this.checker?.finish(this.nowMs);
     const drained = this.driver.isDrained();
     if (drained) this.checkConservation();
     const plays = this.driver.plays();
@@ -324,7 +333,7 @@ export class Simulation {
   /** Passes that start later are not worth planning; what comes before cuts them short. Handoffs are tried one per pass end. */
   private horizonMs({ pendingReservations, reservationRefused }: Worker): number {
     if (pendingReservations.length > 0 && !reservationRefused) return this.nowMs;
-    return this.config.maxTimeMs ?? Infinity;
+    return this.farthestMs;
   }
 
   private endPass(group: WorkerGroup): void {
@@ -365,6 +374,7 @@ export class Simulation {
           break;
       }
     }
+    this.checker?.passEnded(worker, this.nowMs, effects);
   }
 
   private end(request: number, status: StatusCode): void {
