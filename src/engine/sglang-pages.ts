@@ -1,34 +1,6 @@
 import { RadixCache, type RadixNode } from '../kv/radix-cache.js';
 import type { EngineContext } from './engine.js';
-
-/**
- * One request inside SGLang's scheduler. Tokens: prompt P, generated g, known L = P + g, materialised M
- * (their KV exists). Its pages hold M tokens; the first `cachedPages` of them belong to the radix cache.
- */
-export class SglangSequence {
-  generated = 0;
-  materialised = 0;
-  pages = 0;
-  cachedPages = 0;
-  /** Full pages that others have heard of. */
-  announcedPages = 0;
-  /** Where its cached prefix ends; null = it owns nothing. */
-  node: RadixNode | null = null;
-
-  constructor(
-    readonly request: number,
-    readonly prompt: number,
-    readonly output: number,
-  ) {}
-
-  get known(): number {
-    return this.prompt + this.generated;
-  }
-
-  get remaining(): number {
-    return this.output - this.generated;
-  }
-}
+import type { SglangSequence } from './sglang-sequence.js';
 
 /**
  * Requests' pages over the radix cache: matching a prefix, growing, entering the cache, leaving. Tells
@@ -44,11 +16,15 @@ export class SglangPages {
   private readonly generatedBase = new Map<number, number>();
   private nextGenerated: number;
 
-  /** @param caching false = nothing is matched and nothing kept */
+  /**
+   * @param caching false = nothing is matched and nothing kept
+   * @param onReached another request's look-up came to the leaf that this one extends (`beginGrowing`)
+   */
   constructor(
     pages: number,
-    private readonly caching: boolean,
+    readonly caching: boolean,
     private readonly context: EngineContext,
+    onReached?: (request: number) => void,
   ) {
     const { table, cacheListener } = context;
     this.pageTokens = table.blockTokens;
@@ -58,7 +34,18 @@ export class SglangPages {
       pages,
       (request, page) => this.contentOf(request, page),
       (request, from, to) => this.withdraw(request, from, to),
+      onReached,
     );
+  }
+
+  /** Somebody hears what enters and leaves the cache. */
+  get hasListener(): boolean {
+    return this.copies !== null;
+  }
+
+  /** Others may ask for pages of generated tokens. */
+  get sharesGenerated(): boolean {
+    return this.caching && this.context.table.generated !== undefined;
   }
 
   /** Pages that hold something which cannot be evicted. */
@@ -126,18 +113,35 @@ export class SglangPages {
     sequence.generated++;
   }
 
-  /** Full pages of a request that goes on enter the cache, which lends them back. */
-  cachePrefix(sequence: SglangSequence): void {
+  /** Full pages of a request that goes on enter the cache, which lends them back. `place`: see `RadixCache.insert`. */
+  cachePrefix(sequence: SglangSequence, place?: number): void {
     const full = Math.floor(sequence.materialised / this.pageTokens);
     if (!this.caching || full <= sequence.cachedPages) return;
     this.announce(sequence, full);
     const before = sequence.node!;
-    const { node, pagesBefore } = this.radix.insert(before, sequence.request, full);
+    const { node, pagesBefore } = this.radix.insert(before, sequence.request, full, place);
     if (node !== before) this.radix.lock(node);
     this.giveBack(sequence, sequence.cachedPages, sequence.cachedPages + pagesBefore);
     if (node !== before) this.radix.unlock(before);
     sequence.node = node;
     sequence.cachedPages = full;
+  }
+
+  /** From now on its full pages enter the cache unseen, until `catchUp`; false where others could tell. */
+  beginGrowing(sequence: SglangSequence): boolean {
+    const node = sequence.node!;
+    if (this.sharesGenerated || !this.radix.mayGrow(node)) return false;
+    node.grower = sequence.request;
+    return true;
+  }
+
+  /** The request's full pages up to `full` entered the cache, the last of them at this round and place. */
+  catchUp(sequence: SglangSequence, full: number, round: number, place: number): void {
+    const node = sequence.node!;
+    node.grower = -1;
+    if (full <= sequence.cachedPages) return;
+    this.radix.grow(node, sequence.request, full, round, place);
+    sequence.cachedPages = sequence.announcedPages = full;
   }
 
   /** The request is over: full pages stay in the cache, the rest is free. */

@@ -1,23 +1,24 @@
-import { chargedMs } from '../core/nanoseconds.js';
-import type { SglangSpec } from '../scenario/scenario.js';
-import type { PassShape } from '../timing/timing.js';
-import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
-import { SglangHandoffs } from './sglang-handoff.js';
-import { SglangPages, SglangSequence } from './sglang-pages.js';
-import { sortByPrefix } from './sglang-policy.js';
-import { PrefillBatch } from './sglang-prefill.js';
-import { NewTokenRatio } from './sglang-ratio.js';
-import { Speculation } from './speculation.js';
+import { chargedMs } from '../../src/core/nanoseconds.js';
+import type { SglangSpec } from '../../src/scenario/scenario.js';
+import type { PassShape } from '../../src/timing/timing.js';
+import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
+import { SglangHandoffs } from '../../src/engine/sglang-handoff.js';
+import { SglangPages } from '../../src/engine/sglang-pages.js';
+import { SglangSequence } from '../../src/engine/sglang-sequence.js';
+import { sortByPrefix } from '../../src/engine/sglang-policy.js';
+import { PrefillBatch } from '../../src/engine/sglang-prefill.js';
+import { NewTokenRatio } from '../../src/engine/sglang-ratio.js';
+import { Speculation } from '../../src/engine/speculation.js';
 
 /** Data-parallel ranks share the machine's prefills: SGLang admits more freely on each (spec engine section 3.4). */
 const RANKS_CONSERVATIVENESS = 0.3;
 
 /**
- * SGLang's scheduler over its radix cache. `mixed`: prompts and decodes share a pass; `prefill_first`: a
- * pass that forms a prefill batch runs only that. A plain pass-by-pass stepper. Source: spec engine
- * section 3, compat parts 1 B and 2 item 4.
+ * The oracle of the fast SGLang core: the same scheduler pass by pass and request by request, without
+ * ticks or spans, over a radix tree that is always up to date. Source: spec engine section 3, compat parts
+ * 1 B and 2 item 4.
  */
-export class SglangCore implements EngineCore {
+export class SglangStepper implements EngineCore {
   readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   private readonly pages: SglangPages;
   private readonly waiting: SglangSequence[] = [];
@@ -47,6 +48,8 @@ export class SglangCore implements EngineCore {
   private readonly retracted: SglangSequence[] = [];
   private readonly finished: SglangSequence[] = [];
   private readonly rejected: number[] = [];
+  /** Who got tokens in the pass in flight. */
+  private readonly emittedTokens: number[] = [];
 
   constructor(
     private readonly config: EngineConfig,
@@ -151,9 +154,6 @@ export class SglangCore implements EngineCore {
 
   settle(endMs: number): void {
     this.endMs = endMs;
-    this.statistics.passes++;
-    this.statistics.busyMs += endMs - this.startMs;
-    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
     if (this.emits) this.emitTokens();
     else if (this.isPrefillPass()) this.emitFirstTokens();
     this.retireFinished();
@@ -163,10 +163,16 @@ export class SglangCore implements EngineCore {
     if (this.batch.computes) this.deferredPasses = this.spec.decodeInterval;
     else if (this.deferredPasses > 0) this.deferredPasses--;
     this.notePeak();
-    this.statistics.evictedBlocks = this.pages.radix.evicted;
   }
 
   advance(): PassEffects {
+    const { statistics, startMs, endMs } = this;
+    statistics.passes++;
+    statistics.busyMs += endMs - startMs;
+    if (this.config.timing.extrapolates?.(this.shape)) statistics.extrapolatedPasses++;
+    statistics.evictedBlocks = this.pages.radix.evicted;
+    for (const request of this.emittedTokens) this.context.observer.token(request, endMs, startMs, endMs - startMs);
+    this.emittedTokens.length = 0;
     this.endMs = Infinity;
     return this.effects;
   }
@@ -179,7 +185,7 @@ export class SglangCore implements EngineCore {
     this.emits = false;
     const promoted = this.promote(nowMs);
     if (this.spec.schedulePolicy === 'lpm') sortByPrefix(waiting, this.pages, this.config.engine.blockTokens);
-    if (this.mayPrefill()) batch.admit(waiting, running, this.ratio, nowMs);
+    if (this.mayPrefill()) batch.admit(waiting, this.config.engine.maxNumSeqs - running.length, this.reservedTokens(), this.ratio, nowMs);
     this.stalled = this.isPrefillPass() ? running.length : 0;
     for (const sequence of batch.sequences) {
       if (sequence.materialised < sequence.known) {
@@ -190,6 +196,12 @@ export class SglangCore implements EngineCore {
     this.dismissWithoutToken();
     if (!this.isPrefillPass()) this.prepareDecode();
     return promoted || this.emits || batch.sequences.length + this.effects.count + this.retracted.length > 0;
+  }
+
+  private reservedTokens(): number {
+    let tokens = 0;
+    for (const sequence of this.running) tokens += Math.min(sequence.remaining, this.spec.clipMaxNewTokens) * this.ratio.value;
+    return tokens;
   }
 
   /** A pass without decode steps, whose requests get the first token that their prompt makes. */
@@ -247,7 +259,7 @@ export class SglangCore implements EngineCore {
     }
     if (retracted.length > 0) {
       if (this.mixed) this.ratio.reset();
-      else this.ratio.estimate(running);
+      else this.ratio.estimate(running.length, running.reduce((sum, { generated }) => sum + generated, 0), running.reduce((sum, { output }) => sum + output, 0));
     }
     this.emits = this.pages.makeRoom(growth);
     if (!this.emits) {
@@ -349,7 +361,7 @@ export class SglangCore implements EngineCore {
 
   /** Shows a request's newest token; false when it was the last. */
   private emitted(sequence: SglangSequence): boolean {
-    if (this.config.role !== 'prefill') this.context.observer.token(sequence.request, this.endMs, this.startMs, this.endMs - this.startMs);
+    if (this.config.role !== 'prefill') this.emittedTokens.push(sequence.request);
     if (sequence.remaining === 0) {
       this.leave(sequence);
       return false;
