@@ -85,7 +85,10 @@ export abstract class SglangSpans extends SglangState {
 
   private maySpan(): boolean {
     const { group } = this;
-    if (group.running.length === 0 || this.speculation || this.handoffs.size > 0 || (this.config.engine.ranks ?? 1) > 1) return false;
+    const { role, engine, semantics } = this.config;
+    // A handoff's commands come between passes, and where equal times go by the order of starts so does every pass.
+    if (role !== 'agg' && (this.handoffs.size > 0 || !semantics.tiesByWorker)) return false;
+    if (group.running.length === 0 || this.speculation || (engine.ranks ?? 1) > 1) return false;
     if (this.prebuilt.length > 0 && this.slots > 0) return false;
     if (this.waiting.length > 0 && !this.isRefused) return false;
     for (const sequence of group.fresh) if (group.generated(sequence) === 0) return false;
