@@ -1,7 +1,6 @@
-import { SIGNAL, type EngineObserver } from './engine.js';
-import type { SglangSequence } from './sglang-sequence.js';
+import type { EngineObserver } from './engine.js';
 import { SglangSpan } from './sglang-span.js';
-import { SglangState } from './sglang-state.js';
+import { SglangSteps } from './sglang-steps.js';
 
 /** Room is compared exactly, with the reference's own additions, within so many tokens; farther away the sum will do. */
 const ROOM_GUARD = 1e-3;
@@ -12,7 +11,7 @@ const ROOM_GUARD = 1e-3;
  * listener's cache news, an admission, a retraction, a first token) is left to passes of their own.
  * Source: spec fast-core sections 4 and 5.
  */
-export abstract class SglangSpans extends SglangState {
+export abstract class SglangSpans extends SglangSteps {
   private readonly span = new SglangSpan();
   protected inSpan = false;
   /** Room has been asked for, which lets the passes of the same instant begin first: the cut that follows finds them under way. */
@@ -23,9 +22,6 @@ export abstract class SglangSpans extends SglangState {
   private promised = 0;
   private promisedFall = 0;
   private plannedRatio = 0;
-  /** Who got the first token in the last step, and is pooled now. */
-  protected readonly seconds: SglangSequence[] = [];
-  private readonly gone: SglangSequence[] = [];
 
   cut(nowMs: number, begun = false): void {
     if (!this.inSpan) return;
@@ -226,46 +222,14 @@ export abstract class SglangSpans extends SglangState {
       observer.token(request, ends[0]!, startMs, durations[0]!);
       freshPooled++;
     }
-    this.takeSeconds(({ request }) => observer.secondToken(request, ends[0]!));
+    for (const sequence of this.seconds) if (this.getsSecond(sequence)) observer.secondToken(sequence.request, ends[0]!);
+    this.seconds.length = 0;
     const pooled = group.running.length - group.tracked.length;
     if (pooled > freshPooled) observer.gaps(startMs === this.lastStepMs ? durations[0]! : ends[0]! - this.lastStepMs, pooled - freshPooled);
     if (pooled > 0) recordGaps(observer, durations, passes, pooled);
     for (const { request } of group.tracked) {
       for (let pass = 0; pass < passes; pass++) observer.token(request, ends[pass]!, pass > 0 ? ends[pass - 1]! : startMs, durations[pass]!);
     }
-  }
-
-  /** Those whose second token comes with the step in hand. */
-  protected takeSeconds(each: (sequence: SglangSequence) => void): void {
-    for (const sequence of this.seconds) if (sequence.runs && this.group.generated(sequence) === 1) each(sequence);
-    this.seconds.length = 0;
-  }
-
-  /** After the tokens of a step: full pages enter the cache, first tokens are signalled, those that have all theirs leave. */
-  protected endStep(): void {
-    const { group, gone } = this;
-    const { fresh } = group;
-    if (group.insertDue()) this.isRefused = false;
-    group.takeFinished(gone);
-    let left = 0;
-    for (const sequence of fresh) {
-      while (left < gone.length && gone[left]!.order < sequence.order) this.leaveStep(gone[left++]!);
-      if (!sequence.runs || group.generated(sequence) !== 1) continue;
-      this.signal(sequence.request, SIGNAL.firstToken);
-      if (this.tellsTokens && !sequence.tracked) this.seconds.push(sequence);
-    }
-    while (left < gone.length) this.leaveStep(gone[left++]!);
-    gone.length = fresh.length = 0;
-  }
-
-  private leaveStep(sequence: SglangSequence): void {
-    if (this.wasPooled(sequence)) this.tokens.noteLeft(sequence.request, sequence.generated);
-    this.leave(sequence);
-  }
-
-  /** It has got tokens that were told of for many at once: all but the first since it joined. */
-  protected wasPooled({ tracked, joinTick }: SglangSequence): boolean {
-    return this.tellsTokens && !tracked && this.group.tick - joinTick > 1;
   }
 }
 

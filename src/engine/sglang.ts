@@ -3,7 +3,7 @@ import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import { sortByPrefix } from './sglang-policy.js';
 import type { SglangSequence } from './sglang-sequence.js';
 import { SglangSpans } from './sglang-spans.js';
-import type { Speculation } from './speculation.js';
+import { keep } from './sglang-steps.js';
 
 /**
  * SGLang's scheduler over its radix cache. `mixed`: prompts and decodes share a pass; `prefill_first`: a
@@ -12,8 +12,6 @@ import type { Speculation } from './speculation.js';
  * engine section 3, compat parts 1 B and 2 item 4.
  */
 export class SglangCore extends SglangSpans implements EngineCore {
-  /** Of a pass that only prefills: those whose prompt is complete. */
-  private readonly prompted: SglangSequence[] = [];
   /** Every request of the decode batch has pages for its tokens. */
   private emits = false;
   private readonly retracted: SglangSequence[] = [];
@@ -149,13 +147,6 @@ export class SglangCore extends SglangSpans implements EngineCore {
     return this.speculation ? this.pagesToCome(this.group.running, this.speculation.longest) : this.group.crossing(0);
   }
 
-  /** Pages that these requests need for their next `longest` tokens. */
-  private pagesToCome(sequences: readonly SglangSequence[], longest: number): number {
-    let pages = 0;
-    for (const sequence of sequences) pages += Math.max(0, this.pages.pagesFor(sequence.known + Math.min(longest, sequence.remaining)) - sequence.pages);
-    return pages;
-  }
-
   /** Takes the pages of the request with the fewest generated tokens. */
   private retract(): void {
     const sequence = this.group.youngest();
@@ -245,69 +236,6 @@ export class SglangCore extends SglangSpans implements EngineCore {
     this.tokens.tell(this.context.observer, this.startMs, this.endMs);
   }
 
-  /** A token for everybody. */
-  private step(): void {
-    const { group, pages } = this;
-    if (this.tellsTokens) this.noteTokens();
-    this.lastStepMs = this.endMs;
-    pages.radix.free -= group.crossing(0);
-    group.advance(1);
-    this.endStep();
-  }
-
-  private noteTokens(): void {
-    const { group, tokens } = this;
-    for (const { request } of group.fresh) tokens.single.push(request);
-    for (const { request, joinTick } of group.tracked) if (joinTick < group.tick) tokens.single.push(request);
-    this.takeSeconds(({ request }) => tokens.second.push(request));
-    tokens.pooled = group.running.length - tokens.single.length;
-    tokens.gapMs = this.startMs === this.lastStepMs ? this.endMs - this.startMs : this.endMs - this.lastStepMs;
-  }
-
-  private emitBursts(speculation: Speculation): void {
-    const { group } = this;
-    this.pages.radix.round++;
-    for (const sequence of group.running) {
-      for (let burst = speculation.draw(sequence.remaining); burst > 0 && sequence.runs; burst--) {
-        this.pages.append(sequence);
-        group.knownTokens++;
-        if (!this.emitted(sequence, sequence.order)) group.detach(sequence, group.tick);
-      }
-    }
-    group.closeRanks();
-    group.fresh.length = 0;
-  }
-
-  /** A last token needs no page. The others get theirs if eviction makes room, else their token comes with the next decode step. */
-  private emitFirstTokens(): void {
-    const { prompted, group } = this;
-    keep(prompted, (sequence) => {
-      if (sequence.remaining !== 1) return true;
-      sequence.generated++;
-      return this.emitted(sequence);
-    });
-    if (this.pages.makeRoom(this.pagesToCome(prompted, 1))) {
-      for (const sequence of prompted) {
-        this.pages.append(sequence);
-        this.emitted(sequence);
-      }
-    }
-    for (const sequence of prompted) group.join(sequence);
-    prompted.length = 0;
-  }
-
-  /** Shows a request's newest token; false when it was the last. `place`: see `SglangPages.cachePrefix`. */
-  private emitted(sequence: SglangSequence, place?: number): boolean {
-    if (this.tellsTokens) this.tokens.single.push(sequence.request);
-    if (sequence.remaining === 0) {
-      this.leave(sequence);
-      return false;
-    }
-    if (sequence.generated === 1) this.signal(sequence.request, SIGNAL.firstToken);
-    this.pages.cachePrefix(sequence, place);
-    return true;
-  }
-
   /** Retracted requests wait in front (mixed) or at the back; the ratio falls with every pass, or with decode passes that retract nobody. */
   private requeueRetracted(): void {
     const { retracted, waiting, ratio } = this;
@@ -316,11 +244,4 @@ export class SglangCore extends SglangSpans implements EngineCore {
     if (this.mixed || (retracted.length === 0 && !this.isPrefillPass())) ratio.decay();
     retracted.length = 0;
   }
-}
-
-/** Keeps those for which `stays` is true, in order. */
-function keep(list: SglangSequence[], stays: (sequence: SglangSequence) => boolean): void {
-  let kept = 0;
-  for (const sequence of list) if (stays(sequence)) list[kept++] = sequence;
-  list.length = kept;
 }
