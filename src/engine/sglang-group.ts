@@ -1,4 +1,5 @@
 import { KeyedHeap } from '../core/heap.js';
+import { keep } from '../core/list.js';
 import type { SglangPages } from './sglang-pages.js';
 import type { SglangSequence } from './sglang-sequence.js';
 
@@ -92,13 +93,7 @@ export class SglangGroup {
 
   /** Leaves out those that no longer run. */
   closeRanks(): void {
-    const { running } = this;
-    let kept = 0;
-    for (let place = 0; place < running.length; place++) {
-      const sequence = running[place]!;
-      if (sequence.runs) running[kept++] = sequence;
-    }
-    running.length = kept;
+    keep(this.running, ({ runs }) => runs);
   }
 
   /** No longer one of those that run, its fields up to date; full pages as of `tick` are in the cache. `running` still holds it. */

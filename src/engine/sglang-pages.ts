@@ -202,22 +202,31 @@ export class SglangPages {
   }
 
   private announce(sequence: SglangSequence, full: number): void {
-    const { copies } = this;
     const from = sequence.announcedPages;
-    sequence.announcedPages = Math.max(from, full);
+    if (full <= from) return;
+    sequence.announcedPages = full;
+    const { copies } = this;
     if (!copies) return;
-    for (let page = from; page < full; page++) {
+    const to = this.lastNamed(sequence.request, full);
+    for (let page = from; page < to; page++) {
       const content = this.contentOf(sequence.request, page);
-      if (content < copies.length && copies[content]!++ === 0) this.context.cacheListener!.stored(content);
+      if (copies[content]!++ === 0) this.context.cacheListener!.stored(content);
     }
   }
 
-  private withdraw(request: number, from: number, to: number): void {
+  private withdraw(request: number, from: number, full: number): void {
     const { copies } = this;
     if (!copies) return;
+    const to = this.lastNamed(request, full);
     for (let page = from; page < to; page++) {
       const content = this.contentOf(request, page);
-      if (content < copies.length && --copies[content]! === 0) this.context.cacheListener!.removed(content);
+      if (--copies[content]! === 0) this.context.cacheListener!.removed(content);
     }
+  }
+
+  /** Of a request's first `pages` pages those that others can ask for. */
+  private lastNamed(request: number, pages: number): number {
+    const { offsets, generated } = this.context.table;
+    return generated ? pages : Math.min(pages, offsets[request + 1]! - offsets[request]!);
   }
 }

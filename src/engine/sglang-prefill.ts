@@ -1,3 +1,4 @@
+import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
 import type { PassShape } from '../timing/timing.js';
 import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
@@ -44,7 +45,7 @@ export class PrefillBatch {
   }
 
   clear(): void {
-    this.sequences.length = 0;
+    empty(this.sequences);
     this.computes = false;
     const shape = this.shape;
     shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;

@@ -1,3 +1,4 @@
+import { empty } from '../core/list.js';
 import type { EngineObserver } from './engine.js';
 import { SglangSpan } from './sglang-span.js';
 import { SglangSteps } from './sglang-steps.js';
@@ -223,7 +224,7 @@ export abstract class SglangSpans extends SglangSteps {
       freshPooled++;
     }
     for (const sequence of this.seconds) if (this.getsSecond(sequence)) observer.secondToken(sequence.request, ends[0]!);
-    this.seconds.length = 0;
+    empty(this.seconds);
     const pooled = group.running.length - group.tracked.length;
     if (pooled > freshPooled) observer.gaps(startMs === this.lastStepMs ? durations[0]! : ends[0]! - this.lastStepMs, pooled - freshPooled);
     if (pooled > 0) recordGaps(observer, durations, passes, pooled);

@@ -1,3 +1,4 @@
+import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
 import type { PassShape } from '../timing/timing.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
@@ -175,7 +176,7 @@ export abstract class SglangState {
   protected retireFinished(): void {
     for (const sequence of this.finished) this.pages.finish(sequence);
     if (this.finished.length > 0) this.handoffs.noteRelease();
-    this.finished.length = 0;
+    empty(this.finished);
   }
 
   protected signal(request: number, kind: SignalKind): void {

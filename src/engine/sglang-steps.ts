@@ -1,3 +1,4 @@
+import { empty, keep } from '../core/list.js';
 import { SIGNAL } from './engine.js';
 import type { SglangSequence } from './sglang-sequence.js';
 import { SglangState } from './sglang-state.js';
@@ -29,7 +30,7 @@ export abstract class SglangSteps extends SglangState {
     for (const { request } of group.fresh) tokens.single.push(request);
     for (const { request, joinTick } of group.tracked) if (joinTick < group.tick) tokens.single.push(request);
     for (const sequence of this.seconds) if (this.getsSecond(sequence)) tokens.second.push(sequence.request);
-    this.seconds.length = 0;
+    empty(this.seconds);
     tokens.pooled = group.running.length - tokens.single.length;
     tokens.gapMs = this.startMs === this.lastStepMs ? this.endMs - this.startMs : this.endMs - this.lastStepMs;
   }
@@ -45,7 +46,7 @@ export abstract class SglangSteps extends SglangState {
       }
     }
     group.closeRanks();
-    group.fresh.length = 0;
+    empty(group.fresh);
   }
 
   /** A last token needs no page. The others get theirs if eviction makes room, else their token comes with the next decode step. */
@@ -63,7 +64,7 @@ export abstract class SglangSteps extends SglangState {
       }
     }
     for (const sequence of prompted) group.join(sequence);
-    prompted.length = 0;
+    empty(prompted);
   }
 
   /** Shows a request's newest token; false when it was the last. `place`: see `SglangPages.cachePrefix`. */
@@ -97,7 +98,8 @@ export abstract class SglangSteps extends SglangState {
       if (this.tellsTokens && !sequence.tracked) this.seconds.push(sequence);
     }
     while (left < gone.length) this.leaveStep(gone[left++]!);
-    gone.length = fresh.length = 0;
+    empty(gone);
+    empty(fresh);
   }
 
   private leaveStep(sequence: SglangSequence): void {
@@ -116,11 +118,4 @@ export abstract class SglangSteps extends SglangState {
     for (const sequence of sequences) pages += Math.max(0, this.pages.pagesFor(sequence.known + Math.min(longest, sequence.remaining)) - sequence.pages);
     return pages;
   }
-}
-
-/** Keeps those for which `stays` is true, in order. */
-export function keep(list: SglangSequence[], stays: (sequence: SglangSequence) => boolean): void {
-  let kept = 0;
-  for (const sequence of list) if (stays(sequence)) list[kept++] = sequence;
-  list.length = kept;
 }

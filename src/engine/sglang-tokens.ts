@@ -1,3 +1,4 @@
+import { empty } from '../core/list.js';
 import type { EngineObserver } from './engine.js';
 
 /** Tokens of a pass that has been carried out and has not ended yet: told when it ends. */
@@ -26,6 +27,10 @@ export class PassTokens {
   }
 
   forget(): void {
-    this.single.length = this.second.length = this.left.length = this.leftTokens.length = this.pooled = 0;
+    empty(this.single);
+    empty(this.second);
+    empty(this.left);
+    empty(this.leftTokens);
+    this.pooled = 0;
   }
 }

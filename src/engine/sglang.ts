@@ -1,9 +1,9 @@
+import { empty, keep } from '../core/list.js';
 import { chargedMs } from '../core/nanoseconds.js';
 import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import { sortByPrefix } from './sglang-policy.js';
 import type { SglangSequence } from './sglang-sequence.js';
 import { SglangSpans } from './sglang-spans.js';
-import { keep } from './sglang-steps.js';
 
 /**
  * SGLang's scheduler over its radix cache. `mixed`: prompts and decodes share a pass; `prefill_first`: a
@@ -221,7 +221,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
     this.retireFinished();
     this.requeueRetracted();
     for (const request of this.rejected) this.signal(request, SIGNAL.rejected);
-    this.rejected.length = 0;
+    empty(this.rejected);
     if (this.batch.computes) this.deferredPasses = this.spec.decodeInterval;
     else this.countDeferred(1);
     this.notePeak();
@@ -242,6 +242,6 @@ export class SglangCore extends SglangSpans implements EngineCore {
     if (this.mixed) waiting.unshift(...retracted);
     else waiting.push(...retracted);
     if (this.mixed || (retracted.length === 0 && !this.isPrefillPass())) ratio.decay();
-    retracted.length = 0;
+    empty(retracted);
   }
 }
