@@ -1,52 +1,102 @@
 /**
- * `npm run bench -- [TRACE…]`: how fast a replay is, phase by phase, as ratios. Times one process
- * after a warm-up run, polynomial timing, 8 workers; prints virtual seconds per host second and each
- * phase's share. Nothing here is a test.
+ * `npm run bench -- [TRACE…]`: what a replay costs, case by case, each in cold processes of its own;
+ * its phases, cold and warm; how it grows. Ratios to the reference where DYNOTWIN_REFERENCE_PYTHON names
+ * a Python that has it. Bars are printed beside the figures they limit. Nothing here is a test.
  */
-import { performance } from 'node:perf_hooks';
-import { planReplay } from '../src/cli/replay-flags.js';
-import { loadReplayWorkload } from '../src/cli/replay.js';
-import { replayReport } from '../src/metrics/replay-report.js';
-import { drive } from '../src/sim/drive.js';
-import { replaySimulation } from '../src/sim/replay-config.js';
-import { Simulation } from '../src/sim/simulation.js';
-import { expandBlocks } from '../src/workload/expand.js';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { BAR_REQUESTS, BAR_STARTUP_MS, CASES } from './cases.js';
+import { caseTable, measureCase, phaseTable, type Conditions, type MeasuredCase } from './measure-cases.js';
+import { SCALINGS, measureScaling, scalingTable, type MeasuredScaling } from './measure-scaling.js';
+import { Judge, short, spread } from './numbers.js';
+import { DEFAULT_TRACE } from './paths.js';
+import { startupMs } from './processes.js';
 
-const CASES: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
-  ['round robin, block 512', { numWorkers: '8', extraEngineArgs: '{"block_size":512}' }],
-  ['KV router, block 512', { numWorkers: '8', routerMode: 'kv_router', extraEngineArgs: '{"block_size":512}' }],
-  ['round robin, block 64', { numWorkers: '8', extraEngineArgs: '{"block_size":64,"num_gpu_blocks":131072}' }],
-  ['KV router, block 64', { numWorkers: '8', routerMode: 'kv_router', extraEngineArgs: '{"block_size":64,"num_gpu_blocks":131072}' }],
-  ['closed loop 256', { numWorkers: '8', replayConcurrency: '256', extraEngineArgs: '{"block_size":512}' }],
-];
-
-async function measure(trace: string, flags: Readonly<Record<string, string>>): Promise<{ phases: number[]; virtualMs: number; passes: number }> {
-  const marks = [performance.now()];
-  const plan = planReplay([trace], flags);
-  const workload = await loadReplayWorkload(plan);
-  marks.push(performance.now());
-  const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
-  marks.push(performance.now());
-  const simulation = new Simulation(replaySimulation(plan.deployment), workload, table);
-  drive(simulation);
-  const observations = simulation.observe();
-  marks.push(performance.now());
-  replayReport(observations, { wallTimeMs: 1 });
-  marks.push(performance.now());
-  return { phases: marks.slice(1).map((mark, i) => mark - marks[i]!), virtualMs: observations.endMs, passes: observations.pools.reduce((sum, pool) => sum + pool.passes, 0) };
+interface Options {
+  readonly quick?: boolean;
+  readonly only: RegExp;
+  readonly repeat?: number;
+  readonly json?: string;
 }
 
-const traces = process.argv.slice(2);
-if (traces.length === 0) traces.push(new URL('../traces/conversation_mini.jsonl', import.meta.url).pathname);
-for (const trace of traces) {
-  process.stdout.write(`${trace}\n`);
-  let first = 0;
-  for (const [name, flags] of CASES) {
-    await measure(trace, flags);
-    const { phases, virtualMs, passes } = await measure(trace, flags);
-    const total = phases.reduce((sum, phase) => sum + phase, 0);
-    first ||= total;
-    const shares = ['read', 'expand', 'simulate', 'report'].map((phase, i) => `${phase} ${((100 * phases[i]!) / total).toFixed(0)}%`).join(', ');
-    process.stdout.write(`  ${name.padEnd(24)} ${(virtualMs / total).toFixed(0)}x real time, ${(total / first).toFixed(2)} of the first case, ${(passes / phases[2]! / 1000).toFixed(2)} M passes/s (${shares})\n`);
+interface TraceResult {
+  readonly trace: string;
+  readonly cases: readonly MeasuredCase[];
+  readonly scaling: readonly MeasuredScaling[];
+}
+
+const program = new Command('bench')
+  .description('Measure replays of traces of Mooncake rows.')
+  .argument('[trace...]', 'trace files', [DEFAULT_TRACE])
+  .option('--quick', 'one repetition, two sizes per scaling table')
+  .option('--only <pattern>', 'cases and scaling tables whose name matches', pattern, /./)
+  .option('--repeat <n>', 'repetitions, alternating with the reference (default 5; with --quick 1)', wholeNumber)
+  .option('--json <file>', 'all figures')
+  .parse();
+const options = program.opts<Options>();
+const quick = options.quick === true;
+const repeat = options.repeat ?? (quick ? 1 : 5);
+const cases = CASES.filter(({ name }) => options.only.test(name));
+const scalings = SCALINGS.filter(({ name }) => options.only.test(name));
+if (cases.length + scalings.length === 0) program.error(`--only matches none of: ${[...CASES, ...SCALINGS].map(({ name }) => name).join('; ')}`);
+
+const reference = process.env['DYNOTWIN_REFERENCE_PYTHON'] || null;
+const startup = spread(Array.from({ length: 5 }, startupMs)).best;
+const judge = new Judge();
+print(`node ${process.version}, ${availableParallelism()} cores, node -e 0 in ${short(startup)} ms; best of ${repeat}; ${reference === null ? 'no reference (DYNOTWIN_REFERENCE_PYTHON)' : `reference ${reference}`}`);
+
+const results: TraceResult[] = [];
+try {
+  for (const path of program.processedArgs[0] as string[]) results.push(bench(path));
+} catch (error) {
+  program.error(error instanceof Error ? error.message : String(error));
+}
+
+print(`\nbars: ${judge.met} met, ${judge.missed.length} missed${judge.missed.map((line) => `\n  ${line}`).join('')}`);
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ node: process.version, startupMs: startup, repeat, reference, results }, null, 2)}\n`);
+
+/** Measures and prints one trace. */
+function bench(path: string): TraceResult {
+  const trace = resolve(path);
+  print(`\n${path}`);
+  const measured = cases.map((one): MeasuredCase => {
+    progress(one.name);
+    return measureCase(one, trace, repeat, reference);
+  });
+  if (measured.length > 0) {
+    const isBarTrace = measured[0]!.requests === BAR_REQUESTS;
+    const conditions: Conditions = { absolute: isBarTrace, scale: startup / BAR_STARTUP_MS, judge };
+    if (!isBarTrace) print(`bars but those of growth are stated for the conversation trace of ${BAR_REQUESTS} requests`);
+    print(`\n${caseTable(measured, conditions)}\n\n${phaseTable(measured, conditions)}`);
   }
+  const scaled = scalings.map((scaling): MeasuredScaling => {
+    progress(scaling.name);
+    const grown = measureScaling(scaling, trace, repeat, quick);
+    print(`\n${scalingTable(grown, judge)}`);
+    return grown;
+  });
+  return { trace: path, cases: measured, scaling: scaled };
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('not a whole number from 1 on');
+  return Number(text);
+}
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text, 'i');
+  } catch {
+    throw new InvalidArgumentError('not a regular expression');
+  }
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`measuring ${text}\n`);
 }

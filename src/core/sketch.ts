@@ -24,6 +24,8 @@ export class GapSketch {
   /** Weight per bucket; `#buckets[k]` is bucket `#first + k`. */
   #buckets = new Float64Array(0);
   #first = 0;
+  /** Upper bound of each bucket, 0 = not computed yet; parallel to `#buckets`. */
+  #bounds = new Float64Array(0);
   /** The last bucket used, and values that surely fall into it. */
   #last = 0;
   #lastLow = Infinity;
@@ -41,6 +43,32 @@ export class GapSketch {
       this.#zeros += weight;
       return;
     }
+    this.#count(value, weight);
+  }
+
+  /** Adds `weight` samples of each of the first `length` of these values (finite, > 0). */
+  addRun(values: Float64Array, length: number, weight: number): void {
+    // Moments around the run's own first value, merged afterwards: no division per value, and no cancellation.
+    const base = values[0]!;
+    let sum = 0;
+    let squares = 0;
+    for (let i = 0; i < length; i++) {
+      const value = values[i]!;
+      const offset = value - base;
+      sum += offset;
+      squares += offset * offset;
+      if (value < this.#min) this.#min = value;
+      if (value > this.#max) this.#max = value;
+      this.#count(value, weight);
+    }
+    const added = length * weight;
+    const delta = base + sum / length - this.mean;
+    this.#squares += weight * (squares - (sum * sum) / length) + (delta * delta * this.count * added) / (this.count + added);
+    this.count += added;
+    this.mean += (delta * added) / this.count;
+  }
+
+  #count(value: number, weight: number): void {
     if (!(value > this.#lastLow && value < this.#lastHigh)) this.#findBucket(value);
     this.#buckets[this.#last - this.#first]! += weight;
   }
@@ -73,17 +101,24 @@ export class GapSketch {
   #findBucket(value: number): void {
     const bucket = Math.ceil(Math.log(value) / LN_GAMMA);
     this.#last = bucket;
-    const bound = GAMMA ** bucket;
+    if (bucket < this.#first || bucket >= this.#first + this.#buckets.length) this.#grow(bucket);
+    let bound = this.#bounds[bucket - this.#first]!;
+    if (bound === 0) this.#bounds[bucket - this.#first] = bound = GAMMA ** bucket;
     this.#lastLow = (bound / GAMMA) * (1 + GUARD);
     this.#lastHigh = bound * (1 - GUARD);
+  }
+
+  #grow(bucket: number): void {
     const length = this.#buckets.length;
-    if (length > 0 && bucket >= this.#first && bucket < this.#first + length) return;
     const first = length === 0 ? bucket : Math.min(bucket, this.#first);
     const end = length === 0 ? bucket + 1 : Math.max(bucket + 1, this.#first + length);
     const slack = Math.max(64, length >> 1);
     const grown = new Float64Array(end - first + 2 * slack);
     grown.set(this.#buckets, length === 0 ? 0 : this.#first - first + slack);
+    const bounds = new Float64Array(grown.length);
+    bounds.set(this.#bounds, length === 0 ? 0 : this.#first - first + slack);
     this.#buckets = grown;
+    this.#bounds = bounds;
     this.#first = first - slack;
   }
 }

@@ -27,11 +27,12 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
   private admissions = 0;
   private barrenPasses = 0;
 
-  begin(nowMs: number, horizonMs: number): number {
+  begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {
     if (this.endMs !== Infinity || (this.running.count === 0 && this.waiting.count === 0)) return -1;
     this.effects.count = 0;
     this.startMs = nowMs;
-    if (this.beginSpan(nowMs, horizonMs)) return this.span.endMs;
+    const arrivalCounts = this.waiting.count === 0 && this.running.count < this.maxSeqs;
+    if (this.beginSpan(nowMs, arrivalCounts ? Math.min(horizonMs, arrivalMs) : horizonMs)) return this.span.endMs;
     this.beginGeneralPass();
     if (this.waiting.count > 0) this.admitWaiting(nowMs);
     // A pass that only sends requests back to the queue takes no time, and the next one tries again.

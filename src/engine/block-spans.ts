@@ -105,14 +105,9 @@ export abstract class BlockSpans extends BlockState {
     const pooled = group.count - group.tracked.length;
     if (pooled > 0) {
       if (!Number.isNaN(span.constantMs)) this.context.observer.gaps(span.constantMs, pooled * passes);
-      else this.recordVarying(pooled, passes);
+      else this.context.observer.gapRun(span.durations, passes, pooled);
     }
     for (let i = 0; i < group.tracked.length; i++) this.recordTokens(group.tracked[i]!, passes);
-  }
-
-  private recordVarying(requests: number, passes: number): void {
-    const { observer } = this.context;
-    for (let pass = 0; pass < passes; pass++) observer.gaps(this.span.durationOf(pass), requests);
   }
 
   private recordTokens(request: number, passes: number): void {

@@ -1,4 +1,4 @@
-import type { PassShape } from '../timing/timing.js';
+import { emptyPass, type PassShape } from '../timing/timing.js';
 import { createBlockCache, type BlockCache } from './block-cache.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
 import { Lockstep } from './lockstep.js';
@@ -67,10 +67,7 @@ export abstract class BlockState {
     this.reserved = new RequestList(this.sequences);
     this.group = new Lockstep(this.sequences, engine.blockTokens);
     this.speculation = engine.speculative && !this.isPrefill ? new Speculation(engine.speculative, config.workerIndex) : null;
-    this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
-    };
+    this.shape = emptyPass(kvBlocks, engine.blockTokens);
   }
 
   // What the flavours decide.

@@ -27,6 +27,8 @@ export interface EngineObserver {
   token(request: number, atMs: number, startMs: number, durationMs: number): void;
   /** `requests` requests that are sure to complete had a gap of this length, without a `token` call each… */
   gaps(durationMs: number, requests: number): void;
+  /** …or gaps of these lengths, `requests` of each… */
+  gapRun(durationsMs: Float64Array, passes: number, requests: number): void;
   /** …of one of them this was the second token… */
   secondToken(request: number, atMs: number): void;
   /** …and when it leaves that regime it has `tokens` tokens, the last at `lastMs`. */
@@ -97,8 +99,11 @@ export interface EngineCore {
   stop(nowMs: number): void;
   /** Time of the next change that anything outside can notice; Infinity when idle. */
   nextChangeMs(): number;
-  /** Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`. */
-  begin(nowMs: number, horizonMs: number): number;
+  /**
+   * Schedules work at `nowMs` if idle and returns when it would end; -1 when nothing can run. Work may span several passes but none that starts at or after `horizonMs`.
+   * A request known to come at `arrivalMs` spares planning what it would `cut`.
+   */
+  begin(nowMs: number, horizonMs: number, arrivalMs?: number): number;
   /** Carries out what `begin` scheduled, ending at `endMs`: the time it returned, or later where ranks wait for each other. */
   settle(endMs: number): void;
   /** Completes everything up to `nextChangeMs` and tells what became visible. */

@@ -10,7 +10,8 @@ export class Span {
   /** Duration of every pass when it is constant, ms; NaN when `durations` holds them. */
   constantMs = NaN;
   private ends = new Float64Array(256);
-  private durations = new Float64Array(256);
+  /** Of each pass of a varying span. */
+  durations = new Float64Array(256);
 
   /** `most` passes of equal duration, or fewer: none starts at or after `horizonMs`. */
   planConstant(startMs: number, durationMs: number, most: number, horizonMs: number): void {

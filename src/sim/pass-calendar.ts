@@ -18,14 +18,13 @@ export class PassCalendar {
   private readonly ends = new KeyedHeap();
   private readonly ready = new KeyedHeap();
   private readonly groups: WorkerGroup[] = [];
-  private readonly numbers = new Map<WorkerGroup, number>();
 
   /** @param tiesByWorker pass ends of one instant by stage and worker, else in the order in which the passes began */
   constructor(private readonly tiesByWorker: boolean) {}
 
   /** Every worker is made known once. */
   register(group: WorkerGroup): void {
-    this.numbers.set(group, this.groups.length);
+    group.number = this.groups.length;
     this.groups.push(group);
   }
 
@@ -36,13 +35,11 @@ export class PassCalendar {
 
   /** The group's `passEndMs` is new. */
   scheduleEnd(group: WorkerGroup): void {
-    const number = this.numbers.get(group)!;
-    this.ends.push(group.passEndMs, number, number);
+    this.ends.push(group.passEndMs, group.number, group.number);
   }
 
   scheduleReady(group: WorkerGroup, atMs: number): void {
-    const number = this.numbers.get(group)!;
-    this.ready.push(atMs, number, number);
+    this.ready.push(atMs, group.number, group.number);
   }
 
   /** Time of the next event; Infinity when there is none. */

@@ -7,9 +7,13 @@ import { shortTurns } from '../workload/history.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator } from './handoff.js';
+import { canRunApart, Lanes } from './lanes.js';
 import { PassCalendar, rankOf } from './pass-calendar.js';
 import { Recorder } from './recorder.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
+
+/** Nothing is handed over. */
+const NOBODY: number[] = [];
 
 /**
  * One run on a virtual clock. At every instant, until nothing changes: pass ends, transfers,
@@ -26,7 +30,12 @@ export class Simulation {
   private readonly entry: WorkerPool;
   private readonly handoff: HandoffCoordinator | null;
   private readonly calendar: PassCalendar;
-  private readonly toStart: WorkerGroup[] = [];
+  /** Set where workers never meet. */
+  private readonly lanes: Lanes | null;
+  /** Workers to start in this instant, and a spare list. */
+  private toStart: WorkerGroup[] = [];
+  private starting: WorkerGroup[] = [];
+  private readonly due: WorkerGroup[] = [];
   /** Times that workers were started in this instant. */
   private startRound = 0;
   private rejections = 0;
@@ -43,13 +52,14 @@ export class Simulation {
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
-    this.recorder = new Recorder(this.columns, config.pools.every(({ timing }) => timing.decodeIgnoresContext === true));
+    this.recorder = new Recorder(this.columns);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role)));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
     this.handoff = this.createHandoff();
+    this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
   }
 
@@ -69,6 +79,11 @@ export class Simulation {
    * @returns true when the run is over
    */
   advance(instants: number): boolean {
+    if (this.lanes) {
+      const isOver = this.lanes.advance(instants);
+      this.nowMs = this.lanes.endMs;
+      return isOver;
+    }
     for (let count = 0; count < instants; count++) {
       const next = Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
       if (next === Infinity) return true;
@@ -102,7 +117,6 @@ export class Simulation {
     const drained = this.driver.isDrained();
     if (drained) this.checkConservation();
     const plays = this.driver.plays();
-    this.recorder.flush();
     return {
       requests: this.columns,
       gaps: this.recorder.gaps,
@@ -142,6 +156,21 @@ export class Simulation {
     );
   }
 
+  private createLanes(): Lanes {
+    const host = {
+      arrived: (request: number, worker: Worker, atMs: number) => {
+        this.columns.arrivalMs[request] = atMs;
+        this.columns.decodeWorker[request] = worker.index;
+        worker.engine.submit(request, atMs);
+      },
+      passEnded: (worker: Worker, atMs: number) => {
+        this.nowMs = atMs;
+        this.showPass(worker, NOBODY);
+      },
+    };
+    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity);
+  }
+
   /** In a closed loop some references notice a waiting turn only at the next pass end. */
   private nextArrivalMs(): number {
     const ready = this.driver.nextReadyMs();
@@ -176,7 +205,8 @@ export class Simulation {
 
   /** Workers whose work in flight ends now, in their order. */
   private dueGroups(): readonly WorkerGroup[] {
-    const due: WorkerGroup[] = [];
+    const { due } = this;
+    due.length = 0;
     this.calendar.takeEnds(this.nowMs, due);
     if (this.handoff && due.some(({ pool }) => pool.config.role === 'prefill')) {
       // A decode worker whose pass ends now, inside its span, takes its place among them.
@@ -217,10 +247,12 @@ export class Simulation {
   /** Decode and aggregated workers first, each in order of its number; then prefill workers. */
   private startWorkers(): boolean {
     if (this.toStart.length === 0) return false;
-    const list = this.toStart.splice(0);
+    const list = this.toStart;
+    this.toStart = this.starting;
+    this.starting = list;
     this.startRound++;
     if (list.length > 1) list.sort((a, b) => rankOf(a) - rankOf(b));
-    const held: number[] = [];
+    const held = this.handoff ? [] : NOBODY;
     let started = false;
     for (const group of list) {
       group.queuedToStart = false;
@@ -228,6 +260,7 @@ export class Simulation {
       if (this.startGroup(group, held)) started = true;
       group.pool.removeIfEmpty(group, this.nowMs);
     }
+    list.length = 0;
     if (held.length > 0) {
       this.handoff!.held(held);
       started = true;
@@ -280,15 +313,15 @@ export class Simulation {
     return endMs >= 0;
   }
 
-  /** Nothing outside touches a worker before this time, as far as is known. Handoffs are tried one per pass end. */
+  /** Passes that start later are not worth planning; what comes before cuts them short. Handoffs are tried one per pass end. */
   private horizonMs({ pendingReservations, reservationRefused }: Worker): number {
     if (pendingReservations.length > 0 && !reservationRefused) return this.nowMs;
-    return Math.min(this.driver.nextReadyMs(), this.config.maxTimeMs ?? Infinity);
+    return this.config.maxTimeMs ?? Infinity;
   }
 
   private endPass(group: WorkerGroup): void {
     group.passEndMs = Infinity;
-    const held: number[] = [];
+    const held = this.handoff ? [] : NOBODY;
     for (const worker of group.ranks) {
       this.showPass(worker, held);
       if (worker.pool.config.role === 'decode') this.handoff!.passEnded(worker);

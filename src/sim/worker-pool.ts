@@ -28,8 +28,9 @@ export interface Worker {
 /** The ranks of one worker: a group of one without data parallelism. */
 export interface WorkerGroup {
   readonly pool: WorkerPool;
-  /** Worker number inside the pool. */
+  /** Worker number inside the pool, and among all pools' in the calendar. */
   readonly index: number;
+  number: number;
   readonly ranks: Worker[];
   state: 'starting' | 'active' | 'draining' | 'removed';
   /** End of the pass in flight; Infinity when idle. */
@@ -120,7 +121,7 @@ export class WorkerPool {
     const index = this.groups.length;
     if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
     this.count(nowMs, 1);
-    const group: WorkerGroup = { pool: this, index, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: 0, queuedToStart: false };
+    const group: WorkerGroup = { pool: this, index, number: -1, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: 0, queuedToStart: false };
     for (let rank = 0; rank < this.ranks; rank++) group.ranks.push(this.createRank(group, index * this.ranks + rank));
     this.workers.push(...group.ranks);
     this.groups.push(group);

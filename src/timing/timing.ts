@@ -22,6 +22,14 @@ export interface PassShape {
   blockTokens: number;
 }
 
+/** An empty pass of a worker. Sums start as NaN so that their fields hold float64 from the start: a change of representation in mid-run would throw away compiled code. */
+export function emptyPass(capacityBlocks: number, blockTokens: number): PassShape {
+  return {
+    prefillRequests: 0, prefillEndTokens: NaN, prefillStartTokens: NaN, prefillAttentionTokens2: NaN,
+    decodeRequests: 0, decodeContextTokens: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
+  };
+}
+
 /**
  * Forward-pass time of one worker shape. Results are raw milliseconds: the engine rounds to whole
  * nanoseconds and divides by speed-ups. A pass lasts `prefillMs + decodeMs`; each is asked only when

@@ -246,7 +246,7 @@ function checkIndex(config: SimulationConfig, simulation: Simulation, table: Blo
     const request = attempt % workload.requestCount;
     const worker = pool.workers[pool.router.route(request)]!;
     const blocks = table.blocks.subarray(table.offsets[request]!, table.offsets[request + 1]!);
-    const missing = blocks.findIndex((block) => poolOf(worker).find(block) < 0);
+    const missing = blocks.findIndex((block) => poolOf(worker).find(block) === 0);
     expect(pool.router.lastOverlapTokens, 'INV-10').toBe((missing < 0 ? blocks.length : missing) * table.blockTokens);
     pool.router.finished(request);
     asked.add(request);

@@ -19,17 +19,19 @@ const extra = fc.record({
   blockManager: fc.constantFrom('native' as const, 'native' as const, 'kvbm' as const),
   speculative: fc.constantFrom(undefined, undefined, undefined, { tokens: 2, accept: [0.7, 0.4], seed: 3 }),
   byTokens: fc.boolean(),
+  /** A pool that cannot grow may run its workers apart. */
+  fixedSize: fc.boolean(),
 });
 
 describe.each(['vllm', 'trtllm'] as const)('%s against the plain stepper', (name) => {
   it('gives the same times, tokens, admissions, preemptions and cache contents', { timeout: 600_000 }, () => {
     fc.assert(
-      fc.property(world, extra, (drawn, { ranks, blockManager, speculative, byTokens }) => {
+      fc.property(world, extra, (drawn, { ranks, blockManager, speculative, byTokens, fixedSize }) => {
         const disaggregated = typeof drawn.setup.workers !== 'number';
         const engine: Partial<EngineSpec> = { ...drawn.setup.engine, name, blockManager, ...(disaggregated ? {} : { ranks }), ...(speculative && !disaggregated ? { speculative } : {}) };
         const timing = drawn.setup.timing === undefined && byTokens ? polynomialTiming('tokens') : drawn.setup.timing;
         const setup: Setup = { ...drawn.setup, engine, ...(timing ? { timing } : {}) };
-        expectSame(run(drawn, setup), run(drawn, { ...setup, createEngine: oracle }));
+        expectSame(run(drawn, fixedSize ? { ...setup, maxWorkers: undefined } : setup), run(drawn, { ...setup, createEngine: oracle }));
       }),
       { numRuns: RUNS, seed: 20 },
     );

@@ -56,6 +56,7 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
         preempted: (request) => void seen.preempted.push(request),
         token: (request) => void seen.tokens.push(request),
         gaps: () => undefined,
+        gapRun: () => undefined,
         secondToken: () => undefined,
         caughtUp: () => undefined,
       },
