@@ -1,7 +1,7 @@
 import { KeyedHeap } from '../core/heap.js';
 import { keep } from '../core/list.js';
 import type { SglangPages } from './sglang-pages.js';
-import type { SglangSequence } from './sglang-sequence.js';
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
 
 /**
  * The requests that run. All take a decode step together, so nothing is stored per pass: a *tick* counts
@@ -16,14 +16,14 @@ import type { SglangSequence } from './sglang-sequence.js';
  */
 export class SglangGroup {
   /** In order. */
-  readonly running: SglangSequence[] = [];
+  readonly running = sequenceList();
   /** Those that joined since the last tick, and those whose token gaps are kept apart. */
-  readonly fresh: SglangSequence[] = [];
-  readonly tracked: SglangSequence[] = [];
+  readonly fresh = sequenceList();
+  readonly tracked = sequenceList();
   tick = 0;
   /** Σ known tokens. */
   knownTokens = 0;
-  private readonly shown: SglangSequence[] = [];
+  private readonly shown = sequenceList();
   /** Where `insertDue` is, in `shown` and in order. */
   private showing = -1;
   private inserting = Infinity;

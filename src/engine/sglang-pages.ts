@@ -1,4 +1,4 @@
-import { RadixCache, type RadixNode } from '../kv/radix-cache.js';
+import { RadixCache, type RadixHost, type RadixNode } from '../kv/radix-cache.js';
 import type { EngineContext } from './engine.js';
 import type { SglangSequence } from './sglang-sequence.js';
 
@@ -7,7 +7,7 @@ import type { SglangSequence } from './sglang-sequence.js';
  * the listener when a content gets its first page and when its last one goes. Source: spec engine
  * sections 3.5, 5.3, 5.4.
  */
-export class SglangPages {
+export class SglangPages implements RadixHost {
   readonly radix: RadixCache;
   private readonly pageTokens: number;
   /** Pages that hold each content of the workload, in the tree or with a request; null = nobody asks. */
@@ -18,24 +18,19 @@ export class SglangPages {
 
   /**
    * @param caching false = nothing is matched and nothing kept
-   * @param onReached another request's look-up came to the leaf that this one extends (`beginGrowing`)
+   * @param reached another request's look-up came to the leaf that this one extends (`beginGrowing`)
    */
   constructor(
     pages: number,
     readonly caching: boolean,
     private readonly context: EngineContext,
-    onReached?: (request: number) => void,
+    readonly reached: (request: number) => void = () => undefined,
   ) {
     const { table, cacheListener } = context;
     this.pageTokens = table.blockTokens;
     this.copies = cacheListener && caching ? new Uint32Array(table.blockCount) : null;
     this.nextGenerated = table.blockCount;
-    this.radix = new RadixCache(
-      pages,
-      (request, page) => this.contentOf(request, page),
-      (request, from, to) => this.withdraw(request, from, to),
-      onReached,
-    );
+    this.radix = new RadixCache(pages, this);
   }
 
   /** Somebody hears what enters and leaves the cache. */
@@ -180,6 +175,10 @@ export class SglangPages {
       this.generatedBase.set(request, base);
     }
     return base + page - promptPages;
+  }
+
+  evicted(request: number, from: number, to: number): void {
+    this.withdraw(request, from, to);
   }
 
   private take(pages: number): boolean {

@@ -4,7 +4,7 @@ import type { PassShape } from '../timing/timing.js';
 import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
 import type { SglangPages } from './sglang-pages.js';
 import type { NewTokenRatio } from './sglang-ratio.js';
-import type { SglangSequence } from './sglang-sequence.js';
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
 
 /**
  * Why the head of the queue was not taken: `firm` = nothing changes that but what frees a slot or changes
@@ -19,7 +19,7 @@ export type Refusal = 'open' | 'firm' | 'room';
  */
 export class PrefillBatch {
   /** The requests of the batch, in order. */
-  readonly sequences: SglangSequence[] = [];
+  readonly sequences = sequenceList();
   /** Some of their tokens are computed, not found. */
   computes = false;
   /** What ended the last `admit`, and for `room` how many tokens must be free. */

@@ -38,3 +38,12 @@ export class SglangSequence {
     return this.output - this.generated;
   }
 }
+
+const NOBODY = new SglangSequence(-1, 0, 0);
+
+/** An empty list that has held a request: what is compiled for one list then fits all. */
+export function sequenceList(): SglangSequence[] {
+  const list = [NOBODY];
+  list.pop();
+  return list;
+}

@@ -10,8 +10,8 @@ const MOST_PASSES = 2048;
  */
 export class SglangSpan {
   passes = 0;
-  startMs = 0;
-  endMs = 0;
+  startMs = NaN;
+  endMs = NaN;
   readonly ends = new Float64Array(MOST_PASSES);
   readonly durations = new Float64Array(MOST_PASSES);
 

@@ -1,5 +1,4 @@
 import { empty } from '../core/list.js';
-import type { EngineObserver } from './engine.js';
 import { SglangSpan } from './sglang-span.js';
 import { SglangSteps } from './sglang-steps.js';
 
@@ -22,7 +21,7 @@ export abstract class SglangSpans extends SglangSteps {
   /** While passes are planned: output to come of those who run, as far as it is set aside; how much less it is with each pass; the ratio. */
   private promised = 0;
   private promisedFall = 0;
-  private plannedRatio = 0;
+  private plannedRatio = NaN;
 
   cut(nowMs: number, begun = false): void {
     if (!this.inSpan) return;
@@ -225,22 +224,13 @@ export abstract class SglangSpans extends SglangSteps {
     }
     for (const sequence of this.seconds) if (this.getsSecond(sequence)) observer.secondToken(sequence.request, ends[0]!);
     empty(this.seconds);
-    const pooled = group.running.length - group.tracked.length;
-    if (pooled > freshPooled) observer.gaps(startMs === this.lastStepMs ? durations[0]! : ends[0]! - this.lastStepMs, pooled - freshPooled);
-    if (pooled > 0) recordGaps(observer, durations, passes, pooled);
     for (const { request } of group.tracked) {
       for (let pass = 0; pass < passes; pass++) observer.token(request, ends[pass]!, pass > 0 ? ends[pass - 1]! : startMs, durations[pass]!);
     }
-  }
-}
-
-/** The passes' durations from the second on; equal ones together. */
-function recordGaps(observer: EngineObserver, durations: Float64Array, passes: number, requests: number): void {
-  let equal = 0;
-  for (let pass = 1; pass < passes; pass++) {
-    equal += requests;
-    if (pass + 1 < passes && durations[pass + 1] === durations[pass]) continue;
-    observer.gaps(durations[pass]!, equal);
-    equal = 0;
+    const pooled = group.running.length - group.tracked.length;
+    if (pooled === 0) return;
+    if (freshPooled === 0 && startMs === this.lastStepMs) return observer.gapRun(durations, passes, pooled);
+    if (pooled > freshPooled) observer.gaps(startMs === this.lastStepMs ? durations[0]! : ends[0]! - this.lastStepMs, pooled - freshPooled);
+    if (passes > 1) observer.gapRun(durations.copyWithin(0, 1, passes), passes - 1, pooled);
   }
 }

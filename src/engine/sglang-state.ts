@@ -1,13 +1,13 @@
 import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
-import type { PassShape } from '../timing/timing.js';
+import { emptyPass, type PassShape } from '../timing/timing.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
 import { SglangGroup } from './sglang-group.js';
 import { SglangHandoffs } from './sglang-handoff.js';
 import { SglangPages } from './sglang-pages.js';
 import { PrefillBatch } from './sglang-prefill.js';
 import { NewTokenRatio } from './sglang-ratio.js';
-import { SglangSequence } from './sglang-sequence.js';
+import { sequenceList, SglangSequence } from './sglang-sequence.js';
 import { PassTokens } from './sglang-tokens.js';
 import { Speculation } from './speculation.js';
 
@@ -19,9 +19,9 @@ export abstract class SglangState {
   readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly pages: SglangPages;
   protected readonly group: SglangGroup;
-  protected readonly waiting: SglangSequence[] = [];
+  protected readonly waiting = sequenceList();
   /** Prompts that arrived from a prefill worker and wait for a running slot. */
-  protected readonly prebuilt: SglangSequence[] = [];
+  protected readonly prebuilt = sequenceList();
   protected readonly handoffs: SglangHandoffs;
   protected reservationPending = false;
   /** The head of the queue was refused, and nothing has happened since that could change it but passes. */
@@ -39,17 +39,18 @@ export abstract class SglangState {
   /** Passes still to come that must not form a prefill batch. */
   protected deferredPasses = 0;
 
-  protected startMs = 0;
+  /** NaN: no pass yet; a field that holds fractions never holds anything else. */
+  protected startMs = NaN;
   protected endMs = Infinity;
   /** End of the last decode step, ms. */
-  protected lastStepMs = 0;
+  protected lastStepMs = NaN;
   protected readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
   protected readonly shape: PassShape;
   /** Tokens made for a handoff are nobody's yet. */
   protected readonly tellsTokens: boolean;
   protected readonly tokens = new PassTokens();
   /** Those that left in this pass and give their pages back at its end. */
-  protected readonly finished: SglangSequence[] = [];
+  protected readonly finished = sequenceList();
 
   constructor(
     protected readonly config: EngineConfig,
@@ -67,10 +68,7 @@ export abstract class SglangState {
     this.group = new SglangGroup(this.pages, engine.blockTokens, this.speculation === null);
     this.handoffs = new SglangHandoffs(this.pages);
     this.ratio = new NewTokenRatio(this.spec.scheduleConservativeness * (engine.ranks !== undefined && !this.mixed ? RANKS_CONSERVATIVENESS : 1));
-    this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
-    };
+    this.shape = emptyPass(kvBlocks, engine.blockTokens);
     this.batch = new PrefillBatch(config, this.spec, this.pages, this.shape, context.observer, this.statistics);
   }
 
@@ -83,16 +81,14 @@ export abstract class SglangState {
     this.waiting.push(sequence);
     const isTooLong = sequence.prompt >= this.maxLength;
     if (isTooLong) this.tooLong++;
-    // Behind a head that was refused, or with every slot taken, it can only wait.
-    if (!isTooLong && this.spec.schedulePolicy !== 'lpm') {
-      if (this.waiting.length > 1 && this.isRefused) return;
-      if (this.slots <= 0) {
-        this.isRefused = false;
-        return;
-      }
-    }
-    this.isRefused = false;
-    this.cut(nowMs, begun);
+    const canOnlyWait = !isTooLong && this.newcomersWait(this.waiting.length - 1);
+    if (this.waiting.length === 1 || !canOnlyWait) this.isRefused = false;
+    if (!canOnlyWait) this.cut(nowMs, begun);
+  }
+
+  /** Behind so many that wait, a request that arrives changes nothing until someone leaves: the head of the queue was refused, or every slot is taken. */
+  protected newcomersWait(waiting: number): boolean {
+    return this.spec.schedulePolicy !== 'lpm' && ((waiting > 0 && this.isRefused) || this.slots <= 0);
   }
 
   nextChangeMs(): number {
@@ -144,7 +140,10 @@ export abstract class SglangState {
 
   private sequence(request: number, most: number): SglangSequence {
     const prompt = this.context.promptTokens[request]!;
-    const sequence = new SglangSequence(request, prompt, Math.min(this.context.outputTokens[request]!, most, Math.max(0, this.maxLength - prompt)));
+    let output = this.context.outputTokens[request]!;
+    if (output > most) output = most;
+    if (prompt + output > this.maxLength) output = Math.max(0, this.maxLength - prompt);
+    const sequence = new SglangSequence(request, prompt, output);
     sequence.tracked = this.config.mayBeCut || this.mayStarve(sequence);
     return sequence;
   }

@@ -1,6 +1,6 @@
 import { empty, keep } from '../core/list.js';
 import { SIGNAL } from './engine.js';
-import type { SglangSequence } from './sglang-sequence.js';
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
 import { SglangState } from './sglang-state.js';
 import type { Speculation } from './speculation.js';
 
@@ -10,10 +10,10 @@ import type { Speculation } from './speculation.js';
  */
 export abstract class SglangSteps extends SglangState {
   /** Of a pass that only prefills: those whose prompt is complete. */
-  protected readonly prompted: SglangSequence[] = [];
+  protected readonly prompted = sequenceList();
   /** Who got the first token in the last step, and is pooled now. */
-  protected readonly seconds: SglangSequence[] = [];
-  private readonly gone: SglangSequence[] = [];
+  protected readonly seconds = sequenceList();
+  private readonly gone = sequenceList();
 
   /** A token for everybody. */
   protected step(): void {

@@ -8,7 +8,7 @@ export class PassTokens {
   readonly second: number[] = [];
   /** Requests whose tokens are only counted, and their common gap, ms. */
   pooled = 0;
-  gapMs = 0;
+  gapMs = NaN;
   /** Those of them that left, and their tokens so far. */
   private readonly left: number[] = [];
   private readonly leftTokens: number[] = [];

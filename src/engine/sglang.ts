@@ -2,7 +2,7 @@ import { empty, keep } from '../core/list.js';
 import { chargedMs } from '../core/nanoseconds.js';
 import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import { sortByPrefix } from './sglang-policy.js';
-import type { SglangSequence } from './sglang-sequence.js';
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
 import { SglangSpans } from './sglang-spans.js';
 
 /**
@@ -14,14 +14,14 @@ import { SglangSpans } from './sglang-spans.js';
 export class SglangCore extends SglangSpans implements EngineCore {
   /** Every request of the decode batch has pages for its tokens. */
   private emits = false;
-  private readonly retracted: SglangSequence[] = [];
+  private readonly retracted = sequenceList();
   private readonly rejected: number[] = [];
 
-  begin(nowMs: number, horizonMs: number): number {
+  begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {
     if (this.endMs !== Infinity || this.waiting.length + this.group.running.length + this.prebuilt.length === 0) return -1;
     this.startMs = nowMs;
     this.effects.count = 0;
-    if (this.beginSpan(nowMs, horizonMs)) return this.plannedEndMs;
+    if (this.beginSpan(nowMs, this.newcomersWait(this.waiting.length) ? horizonMs : Math.min(horizonMs, arrivalMs))) return this.plannedEndMs;
     this.rejectTooLong(this.rejected);
     while (!this.formPass(nowMs)) {
       if (this.group.running.length > 0 && this.ratio.decay()) continue;

@@ -1,7 +1,14 @@
 import { KeyedHeap } from '../core/heap.js';
 
-/** Content id of a request's page, from the first token on; equal ids mean equal contents and equal prefixes. */
-export type ContentOf = (request: number, page: number) => number;
+/** What the cache must know of requests, and tells of them. */
+export interface RadixHost {
+  /** Content id of a request's page, from the first token on; equal ids mean equal contents and equal prefixes. */
+  contentOf(request: number, page: number): number;
+  /** The pages `from` … `to` − 1 of a request's sequence have left the cache. */
+  evicted(request: number, from: number, to: number): void;
+  /** Another request reached the leaf of this grower, which must be brought up to date. */
+  reached(grower: number): void;
+}
 
 /**
  * An edge of the tree: pages `start` … `end` − 1 of any sequence that runs through it. `owner` is a
@@ -13,10 +20,10 @@ export class RadixNode {
   locks = 0;
   /** When it was used last: round, and place inside the round. */
   round = 0;
-  place = 0;
+  place = NaN;
   /** The same of its entry among the leaves to evict; -1 = none. */
   queuedRound = -1;
-  queuedPlace = -1;
+  queuedPlace = NaN;
   /** The request that extends this leaf without saying so each time (`grow`); -1 = none. */
   grower = -1;
 
@@ -64,16 +71,10 @@ export class RadixCache {
   /** Unlocked leaves by time; entries go stale and are skipped. */
   private readonly leaves = new KeyedHeap();
 
-  /**
-   * @param capacity pages
-   * @param onEvicted hears the pages `from` … `to` − 1 of `request`'s sequence that left the cache
-   * @param onReached another request reached the leaf of this grower, which must be brought up to date
-   */
+  /** @param capacity pages */
   constructor(
     readonly capacity: number,
-    private readonly contentOf: ContentOf,
-    private readonly onEvicted: (request: number, from: number, to: number) => void,
-    private readonly onReached: (grower: number) => void = () => undefined,
+    private readonly host: RadixHost,
   ) {
     this.free = capacity;
   }
@@ -82,7 +83,7 @@ export class RadixCache {
   matchLength(request: number, limit: number): number {
     let node = this.root;
     while (node.end < limit) {
-      const child = this.childByContent.get(this.contentOf(request, node.end));
+      const child = this.childByContent.get(this.host.contentOf(request, node.end));
       if (!child) break;
       const common = this.commonEnd(child, request, limit);
       if (common < child.end) return common;
@@ -185,7 +186,7 @@ export class RadixCache {
       this.evicted += count;
       this.free += count;
       this.evictable -= count;
-      this.onEvicted(node.owner, node.end - count, node.end);
+      this.host.evicted(node.owner, node.end - count, node.end);
       if (count < node.end - node.start) {
         node.end -= count;
         this.queue(node);
@@ -195,7 +196,7 @@ export class RadixCache {
 
   /** Last common page + 1 of an edge and a request's sequence that share the edge's first page. */
   private commonEnd(node: RadixNode, request: number, limit: number): number {
-    const same = (page: number): boolean => this.contentOf(node.owner, page) === this.contentOf(request, page);
+    const same = (page: number): boolean => this.host.contentOf(node.owner, page) === this.host.contentOf(request, page);
     let high = Math.min(node.end, limit);
     if (same(high - 1)) return high;
     let low = node.start + 1;
@@ -210,8 +211,8 @@ export class RadixCache {
 
   /** The child that begins with this page of a request's sequence, up to date. */
   private reach(request: number, page: number): RadixNode | undefined {
-    const child = this.childByContent.get(this.contentOf(request, page));
-    if (child && child.grower >= 0) this.onReached(child.grower);
+    const child = this.childByContent.get(this.host.contentOf(request, page));
+    if (child && child.grower >= 0) this.host.reached(child.grower);
     return child;
   }
 
@@ -230,7 +231,7 @@ export class RadixCache {
   private addChild(parent: RadixNode, request: number, to: number, place: number): RadixNode {
     const child = this.create(request, parent.end, to, parent);
     parent.children++;
-    this.childByContent.set(this.contentOf(request, child.start), child);
+    this.childByContent.set(this.host.contentOf(request, child.start), child);
     this.evictable += to - child.start;
     this.touch(child, place);
     return child;
@@ -243,10 +244,10 @@ export class RadixCache {
     upper.place = node.place;
     upper.locks = node.locks;
     upper.children = 1;
-    this.childByContent.set(this.contentOf(node.owner, node.start), upper);
+    this.childByContent.set(this.host.contentOf(node.owner, node.start), upper);
     node.start = at;
     node.parent = upper;
-    this.childByContent.set(this.contentOf(node.owner, at), node);
+    this.childByContent.set(this.host.contentOf(node.owner, at), node);
     return upper;
   }
 
@@ -257,7 +258,7 @@ export class RadixCache {
   }
 
   private remove(node: RadixNode): void {
-    this.childByContent.delete(this.contentOf(node.owner, node.start));
+    this.childByContent.delete(this.host.contentOf(node.owner, node.start));
     this.nodes[node.id] = undefined;
     this.freeIds.push(node.id);
     const parent = node.parent!;

@@ -17,7 +17,7 @@ class Contents {
 function cacheOf(capacity: number, ...sequences: number[][]) {
   const evicted: number[] = [];
   const contents = new Contents(sequences);
-  const cache = new RadixCache(capacity, contents.of, (request, from, to) => evicted.push(...sequences[request]!.slice(from, to)));
+  const cache = new RadixCache(capacity, { contentOf: contents.of, evicted: (request, from, to) => void evicted.push(...sequences[request]!.slice(from, to)), reached: () => undefined });
   /** A request that computes all of its sequence and goes. */
   const serve = (request: number): number => {
     const length = sequences[request]!.length;
@@ -93,9 +93,10 @@ describe('the radix cache', () => {
       fc.property(worlds, ({ sequences, steps }) => {
         const capacity = 24;
         const evicted: string[] = [];
-        const cache = new RadixCache(capacity, new Contents(sequences).of, (request, from, to) => {
+        const note = (request: number, from: number, to: number): void => {
           for (let page = from; page < to; page++) evicted.push(sequences[request]!.slice(0, page + 1).join());
-        });
+        };
+        const cache = new RadixCache(capacity, { contentOf: new Contents(sequences).of, evicted: note, reached: () => undefined });
         const tree = new ListTree(capacity, sequences);
         const mine = new Map<number, RadixNode>();
         const theirs = new Map<number, ListNode>();

@@ -1,6 +1,6 @@
 import { chargedMs } from '../../src/core/nanoseconds.js';
 import type { SglangSpec } from '../../src/scenario/scenario.js';
-import type { PassShape } from '../../src/timing/timing.js';
+import { emptyPass, type PassShape } from '../../src/timing/timing.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
 import { SglangHandoffs } from '../../src/engine/sglang-handoff.js';
 import { SglangPages } from '../../src/engine/sglang-pages.js';
@@ -64,10 +64,7 @@ export class SglangStepper implements EngineCore {
     this.pages = new SglangPages(kvBlocks, engine.prefixCaching, context);
     this.handoffs = new SglangHandoffs(this.pages);
     this.ratio = new NewTokenRatio(this.spec.scheduleConservativeness * (engine.ranks !== undefined && !this.mixed ? RANKS_CONSERVATIVENESS : 1));
-    this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
-    };
+    this.shape = emptyPass(kvBlocks, engine.blockTokens);
     this.batch = new PrefillBatch(config, this.spec, this.pages, this.shape, context.observer, this.statistics);
   }
 
