@@ -1,3 +1,4 @@
+import { CountWheel } from '../core/count-wheel.js';
 import { KeyedHeap } from '../core/heap.js';
 import { keep } from '../core/list.js';
 import type { SglangPages } from './sglang-pages.js';
@@ -29,20 +30,16 @@ export class SglangGroup {
   private inserting = Infinity;
   private readonly members = new Map<number, SglangSequence>();
   private joins = 0;
-  private readonly pageTokens: number;
-  /** Requests by the tick (mod pageTokens) at which they need a page, and one bit per count that is not zero. */
-  private readonly wheel: Int32Array;
-  private readonly filled: Int32Array;
+  /** Requests by the tick (modulo pageTokens) at which they need a page. */
+  private readonly wheel: CountWheel;
   private readonly finishing = new KeyedHeap();
 
   constructor(
     private readonly pages: SglangPages,
-    pageTokens: number,
+    private readonly pageTokens: number,
     private readonly inStep: boolean,
   ) {
-    this.pageTokens = pageTokens;
-    this.wheel = new Int32Array(pageTokens);
-    this.filled = new Int32Array(Math.ceil(pageTokens / 32));
+    this.wheel = new CountWheel(pageTokens);
   }
 
   join(sequence: SglangSequence): void {
@@ -57,7 +54,7 @@ export class SglangGroup {
     this.fresh.push(sequence);
     if (!this.inStep) return;
     if (sequence.tracked) this.tracked.push(sequence);
-    this.countAt(this.residueOf(sequence), 1);
+    this.wheel.add(sequence.birthTick - sequence.prompt, 1);
     // Without output to come it leaves before the next tick.
     if (sequence.remaining > 0) this.finishing.push(sequence.finishTick, sequence.order, sequence.request);
     if (this.pages.caching && !this.beginGrowing(sequence)) this.shown.push(sequence);
@@ -103,7 +100,7 @@ export class SglangGroup {
       if (sequence.node?.grower === sequence.request) this.catchUp(sequence, tick);
       else remove(this.shown, sequence);
       this.update(sequence);
-      this.countAt(this.residueOf(sequence), -1);
+      this.wheel.add(sequence.birthTick - sequence.prompt, -1);
       if (sequence.tracked) remove(this.tracked, sequence);
     }
     this.knownTokens -= sequence.known;
@@ -179,24 +176,12 @@ export class SglangGroup {
 
   /** Pages needed in the pass `ahead` passes from now. */
   crossing(ahead: number): number {
-    return this.wheel[(this.tick + ahead) % this.pageTokens]!;
+    return this.wheel.at(this.tick + ahead);
   }
 
   /** Passes from now (at least `from`) to the first that needs a page; Infinity when nobody runs. */
   nextCrossing(from: number): number {
-    const size = this.pageTokens;
-    let bucket = (this.tick + from) % size;
-    for (let looked = 0; looked < size; ) {
-      const word = this.filled[bucket >> 5]! >>> (bucket & 31);
-      if (word !== 0) {
-        const skip = 31 - Math.clz32(word & -word);
-        if (bucket + skip < size) return looked + skip + from;
-      }
-      const step = Math.min(32 - (bucket & 31), size - bucket);
-      looked += step;
-      bucket = bucket + step === size ? 0 : bucket + step;
-    }
-    return Infinity;
+    return from + this.wheel.next(this.tick + from);
   }
 
   /** Pages needed in the next `passes` passes together. */
@@ -224,18 +209,6 @@ export class SglangGroup {
     let youngest = this.running[0]!;
     for (const sequence of this.running) if (this.generated(sequence) < this.generated(youngest)) youngest = sequence;
     return youngest;
-  }
-
-  private residueOf({ birthTick, prompt }: SglangSequence): number {
-    const rest = (birthTick - prompt) % this.pageTokens;
-    return rest < 0 ? rest + this.pageTokens : rest;
-  }
-
-  private countAt(residue: number, change: number): void {
-    const count = (this.wheel[residue]! += change);
-    const bit = 1 << (residue & 31);
-    if (count > 0) this.filled[residue >> 5]! |= bit;
-    else this.filled[residue >> 5]! &= ~bit;
   }
 }
 

@@ -27,8 +27,8 @@ export abstract class SglangSteps extends SglangState {
 
   private noteTokens(): void {
     const { group, tokens } = this;
-    for (const { request } of group.fresh) tokens.single.push(request);
     for (const { request, joinTick } of group.tracked) if (joinTick < group.tick) tokens.single.push(request);
+    for (const { request } of group.fresh) tokens.single.push(request);
     for (const sequence of this.seconds) if (this.getsSecond(sequence)) tokens.second.push(sequence.request);
     empty(this.seconds);
     tokens.pooled = group.running.length - tokens.single.length;

@@ -85,6 +85,31 @@ describe('the radix cache', () => {
     expect([added.pagesBefore, added.node.start, added.node.end]).toEqual([2, 2, 3]);
   });
 
+  it('lets leaves grow unseen, each with the age that its extensions had', () => {
+    const order = (isLate: boolean): number[] => {
+      const { cache, evicted } = cacheOf(20, [1, 2], [5, 6]);
+      cache.free -= 4;
+      const [a, b] = [0, 1].map((request) => {
+        const { node } = cache.insert(cache.root, request, 1, request + 1);
+        cache.lock(node);
+        return node;
+      });
+      cache.round = 1;
+      if (!isLate) cache.insert(b!, 1, 2, 2);
+      cache.round = 2;
+      if (!isLate) cache.insert(a!, 0, 2, 1);
+      else {
+        cache.grow(a!, 0, 2, 2, 1);
+        cache.grow(b!, 1, 2, 1, 2);
+      }
+      cache.unlock(a!);
+      cache.unlock(b!);
+      cache.evict(3);
+      return evicted;
+    };
+    expect([order(false), order(true)]).toEqual([[5, 6, 2], [5, 6, 2]]);
+  });
+
   it('does what a tree of explicit lists does', { timeout: 60_000 }, () => {
     const step = fc.record({ request: fc.nat(7), what: fc.nat(5), length: fc.integer({ min: 1, max: 8 }) });
     const worlds = fc.record({ sequences: fc.array(fc.array(fc.nat(1), { minLength: 8, maxLength: 8 }), { minLength: 8, maxLength: 8 }), steps: fc.array(step, { minLength: 40, maxLength: 80, size: 'max' }) });
