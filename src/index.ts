@@ -10,7 +10,7 @@ export type * from './scenario/scenario.js';
 export { loadFile, loadScenario, loadSweep, type Loaded, type LoadOptions } from './scenario/load.js';
 export { createEnvironment } from './timing/environment.js';
 export { createTiming } from './timing/registry.js';
-export type { PassShape, PassTiming, TimingDescription } from './timing/timing.js';
+export type { PassShape, PassTiming, TimingDescription, TimingRules } from './timing/timing.js';
 export type { BlockTable, Workload } from './workload/workload.js';
 export { buildWorkload } from './workload/build.js';
 export { expandBlocks } from './workload/expand.js';

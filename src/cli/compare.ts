@@ -9,9 +9,10 @@ import { compareRuns, type Difference, type NamedReport } from '../sweep/compare
 import { numberText, percentText } from '../sweep/words.js';
 import { createEnvironment } from '../timing/environment.js';
 import { addReadOptions, type ReadOptions } from './options.js';
-import { jsonText, print, printWarnings, yamlText } from './output.js';
+import { jsonText, print, printWarnings } from './output.js';
 import { simulate } from './run.js';
 import { textTable } from './text-table.js';
+import { yamlText } from './yaml-text.js';
 
 /** `compare A B…`: every metric of each run against the first, and whether it exceeds the timing error. */
 export function registerCompare(program: Command): void {

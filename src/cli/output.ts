@@ -1,4 +1,3 @@
-import { stringify } from 'yaml';
 import { formatProblem, type Problem } from '../core/problem.js';
 
 /** Formats every result command understands. */
@@ -8,11 +7,6 @@ export type Format = (typeof FORMATS)[number];
 /** JSON text as every artefact writes it: indent 2, final newline. */
 export function jsonText(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-/** YAML text, final newline. */
-export function yamlText(value: unknown): string {
-  return stringify(value);
 }
 
 /** Results go to stdout. */

@@ -4,9 +4,10 @@ import type { Environment } from '../scenario/environment.js';
 import { loadSweep, loadSweepText } from '../scenario/load.js';
 import { createEnvironment } from '../timing/environment.js';
 import { addSweepOptions, type SweepCommandOptions } from './options.js';
-import { print, yamlText } from './output.js';
+import { print } from './output.js';
 import { givenFlags, planDocument, type PlanFlags } from './plan-document.js';
 import { search, type LoadedSweep } from './search.js';
+import { yamlText } from './yaml-text.js';
 
 type PlanOptions = SweepCommandOptions & PlanFlags;
 

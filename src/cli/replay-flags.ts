@@ -6,6 +6,7 @@ import type { RouterSpec } from '../scenario/scenario.js';
 import type { ReplayDeployment } from '../sim/replay-config.js';
 import type { DriverMode } from '../workload/driver.js';
 import type { TraceFormat } from '../workload/formats/trace.js';
+import { replayProfile } from './replay-profile.js';
 
 /** Raw values of the flags, as commander gives them. */
 export type ReplayFlags = Readonly<Record<string, string | undefined>>;
@@ -207,16 +208,21 @@ function syntheticLoad(read: FlagReader): SyntheticReplay['load'] {
 function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeployment['pools'] {
   const prefill = read.text('--prefill-engine-args');
   const decode = read.text('--decode-engine-args');
+  const isSplit = prefill !== undefined && decode !== undefined;
   const parse = (flag: string, text: string) => {
     const args = parseEngineArgs(text, flag);
     warnings.push(...args.warnings);
-    return args;
+    if (isSplit && args.engine.ranks !== undefined) {
+      throw new InputError({ code: 'E-COMBINATION', file: flag, path: 'dp_size', what: 'the reference has no data-parallel ranks on prefill and decode workers', hint: "leave it out, or use 'dynotwin run' with dp" });
+    }
+    const profile = replayProfile(args.profilePath, flag, warnings);
+    return { args, ...(profile ? { profile } : {}) };
   };
   if (prefill === undefined && decode === undefined) {
     for (const flag of ['--num-prefill-workers', '--num-decode-workers']) {
       if (read.text(flag) !== undefined) throw flagError(flag, 'E-NO-EFFECT', 'is for disaggregated runs', 'use --num-workers, or give --prefill-engine-args and --decode-engine-args');
     }
-    return [{ role: 'agg', workers: read.workers('--num-workers'), args: parse('--extra-engine-args', read.text('--extra-engine-args') ?? '{}') }];
+    return [{ role: 'agg', workers: read.workers('--num-workers'), ...parse('--extra-engine-args', read.text('--extra-engine-args') ?? '{}') }];
   }
   if (prefill === undefined) throw flagError('--prefill-engine-args', 'E-MISSING', 'required beside --decode-engine-args');
   if (decode === undefined) throw flagError('--decode-engine-args', 'E-MISSING', 'required beside --prefill-engine-args');
@@ -224,8 +230,8 @@ function deploymentPools(read: FlagReader, warnings: Problem[]): ReplayDeploymen
     if (read.text(flag) !== undefined) throw flagError(flag, 'E-CONFLICT', 'is for aggregated runs', 'leave it out, or drop --prefill-engine-args and --decode-engine-args');
   }
   return [
-    { role: 'prefill', workers: read.workers('--num-prefill-workers'), args: parse('--prefill-engine-args', prefill) },
-    { role: 'decode', workers: read.workers('--num-decode-workers'), args: parse('--decode-engine-args', decode) },
+    { role: 'prefill', workers: read.workers('--num-prefill-workers'), ...parse('--prefill-engine-args', prefill) },
+    { role: 'decode', workers: read.workers('--num-decode-workers'), ...parse('--decode-engine-args', decode) },
   ];
 }
 

@@ -5,14 +5,12 @@ import { writeFileWhole } from '../core/folder.js';
 import { aiperfTable } from '../metrics/aiperf-table.js';
 import type { Observations } from '../metrics/observations.js';
 import { replayReport } from '../metrics/replay-report.js';
-import { jsonLines, replayRows } from '../metrics/replay-rows.js';
 import { driveAsync } from '../sim/drive.js';
 import { replaySimulation } from '../sim/replay-config.js';
 import { Simulation } from '../sim/simulation.js';
 import { expandBlocks } from '../workload/expand.js';
 import { checkDriver } from '../workload/check.js';
 import { readTrace } from '../workload/formats/trace.js';
-import { synthesizeLoad } from '../workload/synthetic.js';
 import type { Workload } from '../workload/workload.js';
 import { jsonText, print, printWarnings } from './output.js';
 import { addReplayFlags, planReplay, type ReplayFlags, type ReplayPlan } from './replay-flags.js';
@@ -41,7 +39,10 @@ async function replay(traces: readonly string[], flags: ReplayFlags, quiet: bool
   const report = replayReport(observations, { ...plan.sla, wallTimeMs: performance.now() - startMs });
   printWarnings([...plan.warnings, ...observations.warnings], quiet);
   writeFileWhole(reportPath, jsonText(report), '--report-json');
-  if (rowsPath !== undefined) writeFileWhole(rowsPath, jsonLines(replayRows(observations)), '--report-jsonl');
+  if (rowsPath !== undefined) {
+    const { jsonLines, replayRows } = await import('../metrics/replay-rows.js');
+    writeFileWhole(rowsPath, jsonLines(replayRows(observations)), '--report-jsonl');
+  }
   print(aiperfTable(report, reportPath));
 }
 
@@ -55,6 +56,7 @@ export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly ski
     return workload;
   }
   const { inputTokens, outputTokens, count, turns, interTurnDelayMs, load, sharedPrefix, seed } = source.load;
+  const { synthesizeLoad } = await import('../workload/synthetic.js');
   return synthesizeLoad({
     isl: { kind: 'constant', value: inputTokens },
     osl: { kind: 'constant', value: outputTokens },

@@ -20,7 +20,8 @@ import type { Workload } from '../workload/workload.js';
 import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import { addReadOptions, addWriteOptions, type ReadOptions, type WriteOptions } from './options.js';
-import { jsonText, print, printWarnings, yamlText, type Format } from './output.js';
+import { jsonText, print, printWarnings, type Format } from './output.js';
+import { yamlText } from './yaml-text.js';
 
 /** `run FILE`: one simulation; the summary on stdout, the run folder under `--out`. */
 export function registerRun(program: Command): void {

@@ -22,8 +22,9 @@ import { metricText } from '../sweep/words.js';
 import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import type { SweepCommandOptions } from './options.js';
-import { jsonText, print, printWarnings, yamlText, type Format } from './output.js';
+import { jsonText, print, printWarnings, type Format } from './output.js';
 import { textTable } from './text-table.js';
+import { yamlText } from './yaml-text.js';
 
 export type LoadedSweep = Extract<Loaded, { kind: 'sweep' }>;
 

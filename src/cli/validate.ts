@@ -4,6 +4,7 @@ import { InputError, type Problem } from '../core/problem.js';
 import type { Environment } from '../scenario/environment.js';
 import { loadFile, type Loaded } from '../scenario/load.js';
 import type { Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker } from '../scenario/shape.js';
 import { documentToYaml, scenarioToYaml } from '../scenario/to-yaml.js';
 import { createEnvironment } from '../timing/environment.js';
 import { addReadOptions, type ReadOptions } from './options.js';
@@ -72,13 +73,13 @@ function summarise(file: string, loaded: Loaded): Summary {
     kind: loaded.kind,
     candidates: scenarios.length,
     gpus: span(scenarios.map(gpusOf)),
-    kv_blocks: loaded.kind === 'scenario' ? loaded.scenario.deployment.pools.map((pool) => `${pool.role} ${pool.kvBlocks}`).join(', ') : span(scenarios.flatMap((scenario) => scenario.deployment.pools.map((pool) => pool.kvBlocks))),
+    kv_blocks: loaded.kind === 'scenario' ? loaded.scenario.deployment.pools.map((pool) => `${pool.role} ${pool.kvBlocks}${pool.engine.ranks === undefined ? '' : ' per rank'}`).join(', ') : span(scenarios.flatMap((scenario) => scenario.deployment.pools.map((pool) => pool.kvBlocks))),
     timing: [...new Set(scenarios.map((scenario) => scenario.timing.source))].join(', '),
   };
 }
 
 function gpusOf({ deployment }: Scenario): number {
-  return deployment.pools.reduce((sum, pool) => sum + pool.replicas * pool.tp, 0);
+  return deployment.pools.reduce((sum, pool) => sum + pool.replicas * gpusPerWorker(pool), 0);
 }
 
 function span(values: readonly number[]): string {

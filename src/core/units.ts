@@ -3,7 +3,7 @@
  * a ratio (spec: scenario section 2.1 rule 2). Base units: ms, bytes, bytes/s, requests/s, currency
  * units per hour, ratio.
  */
-export type Dimension = 'time' | 'size' | 'bandwidth' | 'request rate' | 'token rate' | 'price' | 'percentage';
+export type Dimension = 'time' | 'size' | 'bandwidth' | 'request rate' | 'session rate' | 'token rate' | 'price' | 'percentage';
 
 /** Either a value, or what is wrong with the text: code, clause, advice. */
 export type Parsed<T> =
@@ -22,6 +22,7 @@ const UNITS: ReadonlyMap<string, Unit> = new Map([
   ...table('size', [['B', 0], ['KB', 3], ['MB', 6], ['GB', 9], ['TB', 12], ['KiB', 0, 2 ** 10], ['MiB', 0, 2 ** 20], ['GiB', 0, 2 ** 30], ['TiB', 0, 2 ** 40]]),
   ...table('bandwidth', [['B/s', 0], ['KB/s', 3], ['MB/s', 6], ['GB/s', 9], ['TB/s', 12], ['Kb/s', 3, 1 / 8], ['Mb/s', 6, 1 / 8], ['Gb/s', 9, 1 / 8], ['Tb/s', 12, 1 / 8]]),
   ...table('request rate', [['req/s', 0], ['req/min', 0, 1 / 60]]),
+  ...table('session rate', [['sessions/s', 0], ['sessions/min', 0, 1 / 60]]),
   ...table('token rate', [['tok/s', 0]]),
   ...table('price', [['$/h', 0]]),
   ...table('percentage', [['%', -2]]),
@@ -37,6 +38,7 @@ const ADVICE: Readonly<Record<Dimension, { readonly units: readonly string[]; re
   size: { units: ['MB', 'GB'], example: '64 GB' },
   bandwidth: { units: ['GB/s'], example: '64 GB/s' },
   'request rate': { units: ['req/s'], example: '8 req/s' },
+  'session rate': { units: ['sessions/s'], example: '0.5 sessions/s' },
   'token rate': { units: ['tok/s'], example: '100 tok/s' },
   price: { units: [], example: '$3.50/h' },
   percentage: { units: ['%'], example: '90%' },
@@ -153,6 +155,8 @@ export function formatQuantity(value: number, dimension: Dimension): string {
     }
     case 'request rate':
       return `${value} req/s`;
+    case 'session rate':
+      return `${value} sessions/s`;
     case 'token rate':
       return `${value} tok/s`;
     case 'price':

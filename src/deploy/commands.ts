@@ -32,6 +32,7 @@ export function workerCommand({ model, pool, kvRouting, fp8Cache, version }: Wor
   const args = ['--model', model, ...roleArgs(pool.role, version)];
   const number = (flag: string, value: number): void => void args.push(flag, String(value));
   number('--tensor-parallel-size', pool.tp);
+  if (engine.ranks !== undefined) number('--data-parallel-size', engine.ranks);
   number('--block-size', engine.blockTokens);
   number('--max-num-seqs', engine.maxNumSeqs);
   number('--max-num-batched-tokens', engine.maxNumBatchedTokens);
@@ -57,6 +58,9 @@ function engineProblems({ role, engine }: PoolSpec): Problem[] {
   const problems: Problem[] = [];
   if (engine.preemption !== 'lifo') {
     problems.push({ code: 'E-UNSUPPORTED', path: `${path}.preemption`, what: `vLLM cannot be told to preempt '${engine.preemption}'`, hint: "only 'lifo' can be deployed" });
+  }
+  if (engine.blockManager === 'kvbm') {
+    problems.push({ code: 'E-UNSUPPORTED', path: `deployment.${role}.kv.eviction`, what: "vLLM cannot be told to evict by 'lineage'", hint: "only 'lru' can be deployed" });
   }
   if (engine.blockTokens % 16 !== 0) {
     problems.push({ code: 'W-COMPAT', path: `${path}.block_size`, what: `vLLM's attention kernels want a multiple of 16, not ${engine.blockTokens}` });

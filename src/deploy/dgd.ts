@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import { InputError, type Problem } from '../core/problem.js';
 import type { DeploymentSpec, PoolSpec, Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker } from '../scenario/shape.js';
 import { frontendCommand, workerCommand } from './commands.js';
 import { atLeast, defaultApi, dynamoForVllm, hasVersionTag, parseDynamoVersion, pinnedVllm, runtimeImage, type DgdApi, type DynamoVersion } from './dynamo.js';
 import { nameFrom, NAMESPACE_NAME } from './names.js';
@@ -120,22 +121,36 @@ function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdO
   const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', fp8Cache: options.kvElementBytes === 1, version });
   problems.push(...line.problems);
   const gpusPerNode = options.gpusPerNode ?? DEFAULT_GPUS_PER_NODE;
-  const nodeCount = Math.ceil(pool.tp / gpusPerNode);
-  if (nodeCount > 1 && pool.tp % gpusPerNode !== 0) {
-    const what = `${pool.tp} GPUs do not fill ${nodeCount} nodes of ${gpusPerNode}`;
-    problems.push({ code: 'E-FIT', path: `deployment.${pool.role}.tp`, what, hint: `use at most ${gpusPerNode}, or a multiple of it` });
-  }
+  const gpus = gpusPerWorker(pool);
+  const nodeCount = Math.ceil(gpus / gpusPerNode);
+  if (nodeCount > 1) problems.push(...spreadProblems(pool, gpusPerNode));
   return {
     name: COMPONENT_NAMES[pool.role],
     type: pool.role === 'agg' ? 'worker' : pool.role,
     replicas: pool.replicas,
     nodeCount,
-    gpusPerPod: nodeCount > 1 ? gpusPerNode : pool.tp,
+    gpusPerPod: nodeCount > 1 ? gpusPerNode : gpus,
     rdma: needsRdma(scenario.deployment),
     ...image(options, version),
     command: line.command,
     args: line.args,
   };
+}
+
+/** A worker of several nodes: full nodes, and whole data-parallel ranks on each (spec: dgd section 2.5). */
+function spreadProblems(pool: PoolSpec, gpusPerNode: number): Problem[] {
+  const { role, tp } = pool;
+  const gpus = gpusPerWorker(pool);
+  if (gpus > tp && tp > gpusPerNode) {
+    const what = `the operator cannot start data-parallel ranks of ${tp} GPUs on nodes of ${gpusPerNode}`;
+    return [{ code: 'E-UNSUPPORTED', path: `deployment.${role}.dp`, what, hint: `use replicas instead of dp, or tp of at most ${gpusPerNode}` }];
+  }
+  if (gpus > tp && gpusPerNode % tp !== 0) {
+    return [{ code: 'E-FIT', path: `deployment.${role}.tp`, what: `ranks of ${tp} GPUs do not fill a node of ${gpusPerNode}`, hint: `use a tp that divides ${gpusPerNode}` }];
+  }
+  if (gpus % gpusPerNode === 0) return [];
+  const what = `${gpus} GPUs do not fill ${Math.ceil(gpus / gpusPerNode)} nodes of ${gpusPerNode}`;
+  return [{ code: 'E-FIT', path: `deployment.${role}.${gpus > tp ? 'dp' : 'tp'}`, what, hint: `use at most ${gpusPerNode} GPUs per worker, or a multiple of it` }];
 }
 
 function image(options: DgdOptions, version: DynamoVersion): Pick<Component, 'image' | 'runtimeVersion'> {

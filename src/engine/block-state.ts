@@ -1,5 +1,6 @@
 import { emptyPass, type PassShape } from '../timing/timing.js';
-import { createBlockCache, type BlockCache } from './block-cache.js';
+import type { BlockCache } from './block-cache.js';
+import { createBlockCache } from './create-cache.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
 import { Lockstep } from './lockstep.js';
 import { RequestList, type Sequences } from './sequences.js';

@@ -1,7 +1,7 @@
 import type { PassTiming } from '../timing/timing.js';
 import type { BlockTable } from '../workload/workload.js';
 import type { EngineSpec } from '../scenario/scenario.js';
-import type { CacheListener } from '../kv/block-pool.js';
+import type { CacheListener } from '../kv/pool.js';
 import type { Semantics } from './semantics.js';
 import type { Sequences } from './sequences.js';
 

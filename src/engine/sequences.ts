@@ -1,12 +1,13 @@
 import type { BlockTable } from '../workload/workload.js';
+import { OwnPaths } from './own-paths.js';
+import { SlotTable } from './slot-table.js';
 
 /**
  * The requests inside the engines of one worker pool, as columns by request number: a request is on one of
  * its engines at a time. Tokens: prompt P, generated g, known L = P + g, computed C (their KV exists).
  *
- * A block with an identity (full, and others may ask for it) has a *slot* in its worker's pool, kept at
- * its *position*: prompt blocks stand parallel to the block table, generated ones behind. All blocks of a
- * request from `slotted` on are its own and only counted. Source: spec fast-core section 6.
+ * The first `named` blocks of a request have an identity (they are full, and others may ask for them); all
+ * from there on are its own and only counted. Source: spec fast-core section 6.
  */
 export class Sequences {
   readonly prompt: Int32Array;
@@ -15,9 +16,9 @@ export class Sequences {
   /** Members of a lockstep group have these two as of when they joined. */
   readonly generated: Int32Array;
   readonly computed: Int32Array;
-  /** Blocks it holds (members: as of joining), and how many of them, from the first on, have a slot. */
+  /** Blocks it holds (members: as of joining), and how many of them, from the first on, have an identity. */
   readonly blocks: Int32Array;
-  readonly slotted: Int32Array;
+  readonly named: Int32Array;
   /** 1 = never preempted: may still be rejected as too long. */
   readonly fresh: Uint8Array;
   /** 1 = its prompt arrived from a prefill worker and needs no computing. */
@@ -39,17 +40,12 @@ export class Sequences {
   /** Neighbours in the one list it is on. */
   readonly next: Int32Array;
   readonly previous: Int32Array;
-  /** Slot of each position. */
-  slots: Int32Array;
-  /** Position of its first generated block; -1 = these have no identity yet. */
-  private readonly generatedAt: Int32Array;
-  private readonly promptPositions: number;
-  private readonly tablePositions: number;
-  private positions: number;
+  private slots: SlotTable | null = null;
+  private paths: OwnPaths | null = null;
 
   constructor(
     promptTokens: Int32Array,
-    private readonly outputTokens: Int32Array,
+    readonly outputTokens: Int32Array,
     readonly table: BlockTable,
   ) {
     const count = promptTokens.length;
@@ -59,7 +55,7 @@ export class Sequences {
     this.generated = column();
     this.computed = column();
     this.blocks = column();
-    this.slotted = column();
+    this.named = column();
     this.fresh = new Uint8Array(count);
     this.materialised = new Uint8Array(count);
     this.tracked = new Uint8Array(count);
@@ -73,29 +69,18 @@ export class Sequences {
     this.finishTick = new Float64Array(count);
     this.next = column();
     this.previous = column();
-    this.generatedAt = column();
-    this.promptPositions = table.blocks.length;
-    this.tablePositions = this.positions = table.blocks.length + (table.generated?.blocks.length ?? 0);
-    this.slots = new Int32Array(this.positions);
   }
 
   /** A request comes to one of the engines. */
   enter(request: number, output: number, tracked: boolean): void {
-    const { table } = this;
     this.output[request] = output;
     this.fresh[request] = 1;
     this.tracked[request] = tracked ? 1 : 0;
     this.bucket[request] = -1;
-    this.generatedAt[request] = table.generated ? this.promptPositions + table.generated.offsets[request]! : -1;
   }
 
   known(request: number): number {
     return this.prompt[request]! + this.generated[request]!;
-  }
-
-  /** Position of its first block. */
-  positionOf(request: number): number {
-    return this.table.offsets[request]!;
   }
 
   /** Full blocks of its prompt. */
@@ -103,32 +88,19 @@ export class Sequences {
     return this.table.offsets[request + 1]! - this.table.offsets[request]!;
   }
 
-  /** Position of its first generated block; -1 = none has an identity. */
-  generatedPositionOf(request: number): number {
-    return this.generatedAt[request]!;
+  /** Full blocks that its generated tokens can fill. */
+  generatedBlocks(request: number): number {
+    return Math.floor((this.prompt[request]! + this.outputTokens[request]!) / this.table.blockTokens) - this.promptBlocks(request);
   }
 
-  /** Gives the generated blocks of a request identities of their own, once. Returns the first one's position. */
-  nameGenerated(request: number): number {
-    if (this.generatedAt[request]! < 0) {
-      this.generatedAt[request] = this.positions;
-      this.positions += Math.floor((this.prompt[request]! + this.outputTokens[request]!) / this.table.blockTokens) - this.promptBlocks(request);
-      if (this.positions > this.slots.length) this.grow();
-    }
-    return this.generatedAt[request]!;
+  /** Where the slots of named blocks are kept. */
+  slotTable(): SlotTable {
+    return (this.slots ??= new SlotTable(this));
   }
 
-  /** Content id of a position: the block table's, or one that is unique to its request. */
-  contentAt(position: number): number {
-    if (position < this.promptPositions) return this.table.blocks[position]!;
-    if (position < this.tablePositions) return this.table.generated!.blocks[position - this.promptPositions]!;
-    return this.table.blockCount + position - this.tablePositions;
-  }
-
-  private grow(): void {
-    const larger = new Int32Array(Math.max(this.positions, this.slots.length + (this.slots.length >> 1), 1024));
-    larger.set(this.slots);
-    this.slots = larger;
+  /** Their paths through the segments of the block table. */
+  segmentPaths(): OwnPaths {
+    return (this.paths ??= new OwnPaths(this));
   }
 }
 

@@ -209,7 +209,7 @@ export class SglangPages implements RadixHost {
     const to = this.lastNamed(sequence.request, full);
     for (let page = from; page < to; page++) {
       const content = this.contentOf(sequence.request, page);
-      if (copies[content]!++ === 0) this.context.cacheListener!.stored(content);
+      if (copies[content]!++ === 0) this.context.cacheListener!.stored(content, 1);
     }
   }
 
@@ -219,7 +219,7 @@ export class SglangPages implements RadixHost {
     const to = this.lastNamed(request, full);
     for (let page = from; page < to; page++) {
       const content = this.contentOf(request, page);
-      if (--copies[content]! === 0) this.context.cacheListener!.removed(content);
+      if (--copies[content]! === 0) this.context.cacheListener!.removed(content, 1);
     }
   }
 

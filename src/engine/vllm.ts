@@ -18,7 +18,7 @@ export class VllmCore extends BlockCore {
     // Alone it must get room for its longest burst, or it would be sent back for ever.
     if (this.speculation && cache.blocksFor(known + Math.min(this.speculation.longest, sequences.output[request]! - sequences.generated[request]!)) > pool.capacity) return 'reject';
     cache.findHits(request, Math.floor((known - 1) / this.blockTokens));
-    if (this.config.engine.speculative) cache.dropLastHit();
+    if (this.config.engine.speculative) cache.dropLastHit(request);
     if (blocks - cache.hitsReferenced > pool.capacity - pool.active) return blocks > pool.capacity ? 'reject' : 'wait';
     const uncachedPrompt = prompt - Math.min(prompt, cache.hits * this.blockTokens);
     const neverFits = !this.chunking && uncachedPrompt > this.maxTokens && this.running.count === 0;

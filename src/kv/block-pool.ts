@@ -1,12 +1,4 @@
-import type { Pool } from './pool.js';
-
-/** Who wants to know when a block content enters or leaves a worker's cache. */
-export interface CacheListener {
-  /** A content got its first copy. */
-  stored(block: number): void;
-  /** Its last copy was evicted. */
-  removed(block: number): void;
-}
+import type { CacheListener, Pool } from './pool.js';
 
 /** Content of an entry of retired blocks. */
 const NAMELESS = -1;
@@ -86,7 +78,7 @@ export class BlockPool implements Pool {
     const oldest = this.firstCopy[content]!;
     if (oldest === 0) {
       this.firstCopy[content] = slot;
-      if (this.listener) this.listener.stored(content);
+      if (this.listener) this.listener.stored(content, 1);
     } else this.addCopy(oldest, slot);
     return slot;
   }
@@ -134,7 +126,7 @@ export class BlockPool implements Pool {
     const younger = this.nextCopy[slot]!;
     if (this.firstCopy[content] === slot) {
       this.firstCopy[content] = younger;
-      if (younger === 0 && this.listener) this.listener.removed(content);
+      if (younger === 0 && this.listener) this.listener.removed(content, 1);
       return;
     }
     let before = this.firstCopy[content]!;

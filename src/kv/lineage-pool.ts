@@ -1,6 +1,5 @@
 import { KeyedHeap } from '../core/heap.js';
-import type { CacheListener } from './block-pool.js';
-import type { Pool } from './pool.js';
+import type { CacheListener, Pool } from './pool.js';
 
 const NONE = -1;
 
@@ -71,7 +70,7 @@ export class LineagePool implements Pool {
     this.contentOf[slot] = content;
     this.parentOf[slot] = parent;
     this.slotOf[content] = slot;
-    this.listener?.stored(content);
+    this.listener?.stored(content, 1);
     return slot;
   }
 
@@ -110,7 +109,7 @@ export class LineagePool implements Pool {
       this.leaveInactive(slot);
       this.slotOf[content] = 0;
       this.freeSlots.push(slot);
-      this.listener?.removed(content);
+      this.listener?.removed(content, 1);
       return;
     }
   }

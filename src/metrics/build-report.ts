@@ -1,6 +1,7 @@
 import { summarise } from '../core/distribution.js';
 import type { Problem } from '../core/problem.js';
 import type { Scenario, SloSpec } from '../scenario/scenario.js';
+import { shapeName, shapeOf } from '../scenario/shape.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { completedSet, goodput, gpuSeconds, perSecond, type CompletedSet } from './completed.js';
 import { STATUS, type Observations, type PoolObservations } from './observations.js';
@@ -168,7 +169,7 @@ function poolPart(pool: PoolObservations, scenario: Scenario): Report['pools'][n
   return {
     name: pool.name,
     role: pool.role,
-    shape: `tp${scenario.deployment.pools.find(({ role }) => role === pool.role)!.tp}`,
+    shape: shapeName(shapeOf(scenario.deployment.pools.find(({ role }) => role === pool.role)!)),
     replicas: { start: pool.workersStart, min: pool.workersMin, max: pool.workersMax, end: pool.workersEnd },
     gpus_per_worker: pool.gpusPerWorker,
     kv_blocks: pool.kvBlocksPerWorker,

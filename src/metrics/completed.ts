@@ -83,26 +83,47 @@ export interface CompletedSet {
   readonly queueMs: Float64Array;
 }
 
-/** Collects set S. */
+/** Collects set S, in one pass. */
 export function completedSet(columns: RequestColumns): CompletedSet {
-  const members: number[] = [];
-  for (let r = 0; r < columns.count; r++) if (isMeasured(columns, r)) members.push(r);
-  const sum = (of: (r: number) => number): number => members.reduce((total, r) => total + of(r), 0);
-  const samples = (of: (columns: RequestColumns, r: number) => number): Float64Array =>
-    Float64Array.from(members.map((r) => of(columns, r)).filter((value) => !Number.isNaN(value)));
-  return {
-    requests: members.length,
-    inputTokens: sum((r) => columns.promptTokens[r]!),
-    outputTokens: sum((r) => columns.outputTokens[r]!),
-    reusedTokens: sum((r) => reusedTokens(columns, r)),
-    firstReusedTokens: sum((r) => columns.firstReusedTokens[r]!),
-    durationMs: members.reduce((latest, r) => Math.max(latest, columns.endMs[r]!), 0),
-    ttftMs: samples(ttftMs),
-    ttstMs: samples(ttstMs),
-    tpotMs: samples(tpotMs),
-    e2eMs: samples(e2eMs),
-    queueMs: samples(queueMs),
-  };
+  const sums = { requests: 0, inputTokens: 0, outputTokens: 0, reusedTokens: 0, firstReusedTokens: 0, durationMs: 0 };
+  const ttft = new Samples(columns.count);
+  const ttst = new Samples(columns.count);
+  const tpot = new Samples(columns.count);
+  const e2e = new Samples(columns.count);
+  const queue = new Samples(columns.count);
+  for (let r = 0; r < columns.count; r++) {
+    if (!isMeasured(columns, r)) continue;
+    sums.requests++;
+    sums.inputTokens += columns.promptTokens[r]!;
+    sums.outputTokens += columns.outputTokens[r]!;
+    sums.reusedTokens += reusedTokens(columns, r);
+    sums.firstReusedTokens += columns.firstReusedTokens[r]!;
+    sums.durationMs = Math.max(sums.durationMs, columns.endMs[r]!);
+    ttft.add(ttftMs(columns, r));
+    ttst.add(ttstMs(columns, r));
+    tpot.add(tpotMs(columns, r));
+    e2e.add(e2eMs(columns, r));
+    queue.add(queueMs(columns, r));
+  }
+  return { ...sums, ttftMs: ttft.values(), ttstMs: ttst.values(), tpotMs: tpot.values(), e2eMs: e2e.values(), queueMs: queue.values() };
+}
+
+/** At most `capacity` samples; NaN is none. */
+class Samples {
+  private readonly all: Float64Array;
+  private count = 0;
+
+  constructor(capacity: number) {
+    this.all = new Float64Array(capacity);
+  }
+
+  add(value: number): void {
+    if (!Number.isNaN(value)) this.all[this.count++] = value;
+  }
+
+  values(): Float64Array {
+    return this.all.slice(0, this.count);
+  }
 }
 
 /** Rates of set S: its duration in s (at least 1e-9) divides everything. */

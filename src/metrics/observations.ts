@@ -64,10 +64,11 @@ export interface PoolObservations {
   readonly workersMax: number;
   readonly workersEnd: number;
   readonly gpusPerWorker: number;
+  /** Of each data-parallel rank where there are several. */
   readonly kvBlocksPerWorker: number;
   /** ∫ provisioned workers dt, s. */
   readonly workerSeconds: number;
-  /** Σ over workers of time inside passes, ms. */
+  /** Σ over workers of time inside passes, the mean of a worker's ranks, ms. */
   readonly busyMs: number;
   readonly passes: number;
   /** Passes outside the timing source's calibration. */

@@ -27,7 +27,7 @@ export function replayReport(observations: Observations, options: ReplayReportOp
   const workerSeconds = (prefill: boolean): number => pools(prefill).reduce((sum, pool) => sum + pool.workerSeconds, 0);
   const bounds: LatencyBounds = { ttftMs: options.slaTtftMs, itlMs: options.slaItlMs, e2eMs: options.slaE2eMs };
   return sortKeys({
-    num_requests: observations.requests.arrivalMs.reduce((sum, at) => (Number.isNaN(at) ? sum : sum + 1), 0),
+    num_requests: arrived(observations.requests.arrivalMs),
     completed_requests: set.requests,
     total_input_tokens: set.inputTokens,
     total_output_tokens: set.outputTokens,
@@ -56,6 +56,12 @@ export function replayReport(observations: Observations, options: ReplayReportOp
     ...distributionKeys(fromGaps(observations.gapRates), 'output_token_throughput_per_user'),
     ...(observations.plays ? playKeys(observations.plays) : {}),
   });
+}
+
+function arrived(arrivalMs: Float64Array): number {
+  let count = 0;
+  for (let r = 0; r < arrivalMs.length; r++) if (!Number.isNaN(arrivalMs[r]!)) count++;
+  return count;
 }
 
 /** Plays of an agentic trace. The nested `agentic_graph` is left out: its digest needs BLAKE3. */

@@ -1,12 +1,6 @@
 import type { RouterSpec } from '../scenario/scenario.js';
+import { segmentsOf, type BlockSegments } from '../workload/segments.js';
 import type { BlockTable } from '../workload/workload.js';
-import { BlockBits } from './block-bits.js';
-
-interface Booking {
-  readonly worker: number;
-  /** Prompt tokens still counted as to be computed. */
-  prefillTokens: number;
-}
 
 /**
  * What each worker is busy with, as the router knows it: prompt tokens not yet computed, distinct
@@ -17,91 +11,81 @@ export class ActiveLoad {
   readonly prefillTokens: Float64Array;
   readonly blocks: Int32Array;
   readonly requests: Int32Array;
-  private readonly bookings = new Map<number, Booking>();
-  private readonly live: BlockBits | null;
-  /** Owners of the live blocks that have more than one, per worker. */
-  private readonly owners: Map<number, number>[];
+  /** Per request: worker + 1 it is booked on (0 = none), prompt tokens still counted as to be computed. */
+  private readonly workerOf: Int32Array;
+  private readonly uncomputed: Float64Array;
+  private readonly segments: BlockSegments;
+  /** Active requests whose prompts have a segment, by segment · workers + worker; null = blocks are not shared. */
+  private readonly owners: Int32Array | null;
 
   constructor(
     private readonly table: BlockTable,
-    maxWorkers: number,
+    private readonly maxWorkers: number,
     private readonly spec: RouterSpec,
   ) {
     this.prefillTokens = new Float64Array(maxWorkers);
     this.blocks = new Int32Array(maxWorkers);
     this.requests = new Int32Array(maxWorkers);
-    const shared = spec.trackActiveBlocks && spec.assumeKvReuse;
-    this.live = shared ? new BlockBits(table.blockCount, maxWorkers) : null;
-    this.owners = Array.from({ length: shared ? maxWorkers : 0 }, () => new Map<number, number>());
+    this.workerOf = new Int32Array(table.offsets.length - 1);
+    this.uncomputed = new Float64Array(table.offsets.length - 1);
+    this.segments = segmentsOf(table);
+    this.owners = spec.trackActiveBlocks && spec.assumeKvReuse ? new Int32Array(this.segments.count * maxWorkers) : null;
   }
 
   /** Leading blocks of a request's prompt that active requests of each worker already own. */
   liveDepths(request: number, depths: Int32Array): void {
-    if (this.live) this.live.depths(this.table.blocks, this.table.offsets[request]!, this.table.offsets[request + 1]!, depths);
-    else depths.fill(0);
+    const { segments, owners, maxWorkers } = this;
+    if (!owners) return void depths.fill(0);
+    for (let worker = 0; worker < maxWorkers; worker++) {
+      let depth = 0;
+      for (let at = segments.offsets[request]!; at < segments.promptEnds[request]!; at++) {
+        const segment = segments.path[at]!;
+        if (owners[segment * maxWorkers + worker] === 0) break;
+        depth += segments.length[segment]!;
+      }
+      depths[worker] = depth;
+    }
   }
 
   /** Books a request. `uncachedTokens` = prompt tokens the worker will have to compute. */
   add(request: number, worker: number, uncachedTokens: number): void {
-    const booking = { worker, prefillTokens: this.spec.trackPrefillTokens ? uncachedTokens : 0 };
-    this.bookings.set(request, booking);
-    this.prefillTokens[worker]! += booking.prefillTokens;
+    this.workerOf[request] = worker + 1;
     this.requests[worker]!++;
-    if (this.spec.trackActiveBlocks) this.own(request, worker);
+    if (this.spec.trackPrefillTokens) {
+      this.uncomputed[request] = uncachedTokens;
+      this.prefillTokens[worker]! += uncachedTokens;
+    }
+    if (this.spec.trackActiveBlocks) this.own(request, worker, 1);
   }
 
   prefillCompleted(request: number): void {
-    const booking = this.bookings.get(request);
-    if (!booking) return;
-    this.prefillTokens[booking.worker]! -= booking.prefillTokens;
-    booking.prefillTokens = 0;
+    const worker = this.workerOf[request]! - 1;
+    if (worker < 0) return;
+    this.prefillTokens[worker]! -= this.uncomputed[request]!;
+    this.uncomputed[request] = 0;
   }
 
   remove(request: number): void {
-    const booking = this.bookings.get(request);
-    if (!booking) return;
+    const worker = this.workerOf[request]! - 1;
+    if (worker < 0) return;
     this.prefillCompleted(request);
-    this.bookings.delete(request);
-    this.requests[booking.worker]!--;
-    if (this.spec.trackActiveBlocks) this.disown(request, booking.worker);
+    this.workerOf[request] = 0;
+    this.requests[worker]!--;
+    if (this.spec.trackActiveBlocks) this.own(request, worker, -1);
   }
 
-  private own(request: number, worker: number): void {
-    const { offsets, blocks } = this.table;
-    if (!this.live) {
-      this.blocks[worker]! += offsets[request + 1]! - offsets[request]!;
+  /** One owner more (1) or less (-1) of a prompt's blocks. */
+  private own(request: number, worker: number, change: 1 | -1): void {
+    const { segments, owners, maxWorkers } = this;
+    if (!owners) {
+      this.blocks[worker]! += change * (this.table.offsets[request + 1]! - this.table.offsets[request]!);
       return;
     }
-    const owners = this.owners[worker]!;
-    for (let position = offsets[request]!; position < offsets[request + 1]!; position++) {
-      const block = blocks[position]!;
-      if (this.live.has(worker, block)) {
-        owners.set(block, (owners.get(block) ?? 1) + 1);
-      } else {
-        this.live.set(worker, block);
-        this.blocks[worker]!++;
-      }
-    }
-  }
-
-  private disown(request: number, worker: number): void {
-    const { offsets, blocks } = this.table;
-    if (!this.live) {
-      this.blocks[worker]! -= offsets[request + 1]! - offsets[request]!;
-      return;
-    }
-    const owners = this.owners[worker]!;
-    for (let position = offsets[request]!; position < offsets[request + 1]!; position++) {
-      const block = blocks[position]!;
-      const count = owners.size === 0 ? undefined : owners.get(block);
-      if (count === undefined) {
-        this.live.clear(worker, block);
-        this.blocks[worker]!--;
-      } else if (count === 2) {
-        owners.delete(block);
-      } else {
-        owners.set(block, count - 1);
-      }
+    // A segment counts while its first owner is there.
+    const turn = change === 1 ? 1 : 0;
+    for (let at = segments.offsets[request]!; at < segments.promptEnds[request]!; at++) {
+      const segment = segments.path[at]!;
+      if ((owners[segment * maxWorkers + worker]! += change) === turn) this.blocks[worker]! += change * segments.length[segment]!;
     }
   }
 }

@@ -1,9 +1,10 @@
-import type { CacheListener } from '../kv/block-pool.js';
+import type { CacheListener } from '../kv/pool.js';
 import type { RouterSpec } from '../scenario/scenario.js';
-import { BlockBits } from './block-bits.js';
+import { segmentsOf } from '../workload/segments.js';
 import { EligibleWorkers } from './eligible.js';
 import type { Router, RouterSetup } from './router.js';
 import { ActiveLoad } from './active-load.js';
+import { SegmentIndex } from './segment-index.js';
 import { choose } from './selection.js';
 
 /** The weights one router works with: a decode router ignores caches and prompt load. Source: spec router section 7.1. */
@@ -51,7 +52,7 @@ class KvRouter implements Router {
   lastOverlapTokens = -1;
   private readonly spec: RouterSpec;
   private readonly eligible = new EligibleWorkers();
-  private readonly cached: BlockBits;
+  private readonly cached: SegmentIndex;
   private readonly load: ActiveLoad;
   private readonly depths: Int32Array;
   private readonly liveDepths: Int32Array;
@@ -60,7 +61,7 @@ class KvRouter implements Router {
   constructor(private readonly setup: RouterSetup) {
     this.spec = roleSpec(setup.spec, setup.role);
     const { table, maxWorkers } = setup;
-    this.cached = new BlockBits(table.blockCount, maxWorkers);
+    this.cached = new SegmentIndex(segmentsOf(table), maxWorkers);
     this.load = new ActiveLoad(table, maxWorkers, this.spec);
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
@@ -69,14 +70,12 @@ class KvRouter implements Router {
   route(request: number): number {
     const { table, promptTokens, random, forced } = this.setup;
     const workers = this.eligible.require();
-    const from = table.offsets[request]!;
-    const to = table.offsets[request + 1]!;
-    this.cached.depths(table.blocks, from, to, this.depths);
+    this.cached.depths(request, this.depths);
     this.load.liveDepths(request, this.liveDepths);
     if (this.costs.length !== workers.length) this.costs = new Float64Array(workers.length);
     let least = Infinity;
     for (const worker of workers) least = Math.min(least, this.load.prefillTokens[worker]!);
-    const tracked = this.spec.trackActiveBlocks ? to - from : 0;
+    const tracked = this.spec.trackActiveBlocks ? table.offsets[request + 1]! - table.offsets[request]! : 0;
     for (let i = 0; i < workers.length; i++) {
       const worker = workers[i]!;
       this.costs[i] = kvCost(
@@ -115,8 +114,8 @@ class KvRouter implements Router {
   cacheListener(worker: number): CacheListener | null {
     if (this.setup.role === 'decode') return null;
     return {
-      stored: (block) => this.cached.set(worker, block),
-      removed: (block) => this.cached.clear(worker, block),
+      stored: (first, count) => this.cached.stored(worker, first, count),
+      removed: (first) => this.cached.removed(worker, first),
     };
   }
 

@@ -1,4 +1,4 @@
-import type { CacheListener } from '../kv/block-pool.js';
+import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { BlockTable } from '../workload/workload.js';

@@ -133,12 +133,14 @@ export function parseScalar(value: unknown, source: string, kind: ScalarKind): P
     case 'quantity':
     case 'number': {
       if (kind.words && typeof value === 'string' && kind.words.includes(value)) return { ok: true, value };
-      const parsed = kind.type === 'number' ? parseNumber(value, source, kind.rule) : parseQuantity(value, source, kind.dimension);
+      const own = kind.type === 'number' ? parseNumber(value, source, kind.rule) : parseQuantity(value, source, kind.dimension);
+      const other = !own.ok && kind.type === 'quantity' && kind.other ? parseQuantity(value, source, kind.other) : own;
+      const parsed = other.ok ? other : own;
       if (!parsed.ok && kind.words && typeof value === 'string' && /^[a-z_]+$/.test(value)) return notOneOf(value, kind.words, []);
       if (parsed.ok && parsed.value === 0 && kind.type === 'quantity' && kind.positive) {
         return { ok: false, code: 'E-RANGE', what: `${source} is out of range`, hint: 'use more than 0' };
       }
-      return parsed;
+      return parsed.ok && parsed !== own ? { ok: true, value: { other: parsed.value } } : parsed;
     }
     case 'boolean':
       if (typeof value === 'boolean') return { ok: true, value };

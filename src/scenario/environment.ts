@@ -1,4 +1,4 @@
-import type { EngineName, EngineSpec, Fidelity } from './scenario.js';
+import type { EngineName, EngineSpec, Fidelity, TimingSpec } from './scenario.js';
 
 /** A field-level complaint of a check that needs a model or a table; the loader adds file, line and column. */
 export interface FieldProblem {
@@ -62,11 +62,13 @@ export interface Environment {
   kvBlocks(question: MemoryQuestion): Checked<MemoryAnswer>;
   /** The timing source `auto` picks, or that the wanted one covers this combination. */
   timingSource(question: {
-    readonly wanted: 'auto' | 'polynomial' | 'fixed' | 'fitted';
+    readonly wanted: 'auto' | TimingSpec['source'];
+    /** Of a profile. */
+    readonly path?: string | undefined;
     readonly model: string | null;
     readonly hardware: string | null;
     readonly engine: EngineSpec;
     readonly tp: number;
     readonly fidelity: Fidelity;
-  }): Checked<'polynomial' | 'fixed' | 'fitted'>;
+  }): Checked<TimingSpec['source']>;
 }

@@ -1,5 +1,6 @@
 import type { Dimension, NumberRule } from '../core/units.js';
 import { TRACE_FORMAT_NAMES } from './scenario.js';
+import { SHAPE_PATTERN } from './shape.js';
 
 /**
  * Every field of a scenario or sweep file: its type, limits, documentation and default. Checks,
@@ -8,7 +9,7 @@ import { TRACE_FORMAT_NAMES } from './scenario.js';
  */
 export type Kind =
   | MapKind
-  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean }
+  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean; /** Also taken; its values are read with `Reader.other`. */ readonly other?: Dimension }
   | { readonly type: 'number'; readonly rule: NumberRule; readonly words?: readonly string[] }
   | { readonly type: 'boolean' }
   | { readonly type: 'enum'; readonly values: readonly string[]; /** Known to the format and not built yet. */ readonly later?: readonly string[] }
@@ -41,7 +42,7 @@ export interface Field {
   readonly default?: string;
 }
 
-const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
+const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean; other?: Dimension } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
 const count = (min = 1, cap?: number): ScalarKind => ({ type: 'number', rule: { integer: true, min, ...(cap === undefined ? {} : { cap }) } });
 const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
 const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
@@ -61,7 +62,7 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
 };
 
 /** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
 
 const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
@@ -122,11 +123,12 @@ const workload = map(
     ),
     format: field(choice(['auto', ...TRACE_FORMAT_NAMES]), 'Trace format; auto looks at the first rows, mooncake-delta must be named', 'auto'),
     block_size: field(count(1, LIMITS.tokens), 'Tokens per hash id of the trace', 'what the trace says, else 512; 16 for bailian'),
+    nested_timestamps: field(choice(['auto', 'relative', 'absolute']), 'Times inside a sub-agent of a weka trace: counted from its own start (relative) or from the play (absolute); auto looks at them', 'auto'),
     load: field(
       map(
         {
           concurrency: field(count(1, LIMITS.users), 'Closed loop: sessions in flight'),
-          rate: field(quantity('request rate', { positive: true }), 'Open loop: mean arrival rate (synthetic)'),
+          rate: field(quantity('request rate', { positive: true, other: 'session rate' }), 'Open loop: mean arrival rate (synthetic); sessions/s where they have several turns'),
           speedup: field(above(0), "Open loop: the trace's timestamps divided by this", '1 for trace and generate'),
           lanes: field(count(1, LIMITS.users), 'Agentic traces: plays at a time, at most', 'no limit'),
           arrivals: field(choice(['poisson', 'constant', 'gamma', 'burst']), 'How arrivals are drawn, with rate', 'poisson'),
@@ -141,7 +143,7 @@ const workload = map(
     sessions: field(count(1, LIMITS.requests), 'Synthetic sessions, where they have several turns'),
     rounds: field(count(1, LIMITS.requests), 'Synthetic requests (sessions, with turns) per unit of load', '10'),
   },
-  { later: ['nested_timestamps', 'trace_shared_prefix', 'client'] },
+  { later: ['trace_shared_prefix', 'client'] },
 );
 
 /** Read by SGLang only. */
@@ -176,12 +178,18 @@ const engine = field(
 const kv = field(
   map(
     {
-      blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['auto'] }, 'KV blocks per worker; auto = what memory leaves', 'auto'),
+      blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['auto'] }, 'KV blocks per worker, or per data-parallel rank; auto = what memory leaves', 'auto'),
+      eviction: field(choice(['lru', 'lineage'], ['multi_lru']), 'Which cached block goes first: the oldest, or the oldest leaf with one copy per content; not sglang', 'lru'),
       reserve: field(quantity('size'), 'GPU memory kept free of KV blocks', '0 B'),
     },
-    { later: ['bytes_per_token', 'eviction', 'tiers', 'offload', 'retention'] },
+    { later: ['bytes_per_token', 'tiers', 'offload', 'retention'] },
   ),
   'KV cache',
+);
+const startup = field(
+  { type: 'either', scalar: quantity('time', { words: ['cold', 'snapshot'] }), map: map({}, { later: ['schedule', 'image', 'weights', 'init'] }) },
+  'Time from the order of a worker to its readiness; no effect while nothing orders workers',
+  '0 ms',
 );
 const pool = (doc: string): Field =>
   field(
@@ -189,11 +197,13 @@ const pool = (doc: string): Field =>
       {
         replicas: field(count(1, LIMITS.workers), 'Workers', '1'),
         tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
-        shape: field({ type: 'text', pattern: /^tp\d+$/, example: 'tp4' }, 'tp4 for short'),
+        dp: field(count(1, LIMITS.ranks), 'Data-parallel ranks per worker, each with tp GPUs and KV blocks of its own', '1'),
+        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4 or tp4dp2 for short'),
         engine,
         kv,
+        startup,
       },
-      { later: ['pp', 'dp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'startup', 'timing'] },
+      { later: ['pp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'timing'] },
     ),
     doc,
   );
@@ -217,7 +227,7 @@ const deployment = map(
     decode: pool('Workers that only decode; with prefill'),
     kv_transfer: field(
       map({
-        bandwidth: field(quantity('bandwidth', { words: ['none', ...Object.keys(LINK_PRESETS)] }), 'Link from prefill to decode workers, or a preset; none = instant', '64 GB/s'),
+        bandwidth: field(quantity('bandwidth', { words: ['none', ...Object.keys(LINK_PRESETS)] }), 'Link of a worker (or rank) between prefill and decode, or a preset; none = instant', '64 GB/s'),
         latency: field(quantity('time'), 'Added to every transfer', '0 ms'),
         charge: field(choice(['missing', 'full']), 'Tokens sent: those the decode worker lacks, or the whole prompt', 'missing'),
         contention: field(choice(['none', 'fair']), "Whether simultaneous transfers share a worker's link", 'fair'),
@@ -226,8 +236,9 @@ const deployment = map(
       }),
       'KV transfer from prefill to decode workers',
     ),
+    startup,
   },
-  { later: ['quant', 'startup'] },
+  { later: ['quant'] },
 );
 
 /** Read by policy kv only. */
@@ -270,13 +281,14 @@ const scenarioFields: MapKind['fields'] = {
   timing: field(
     map(
       {
-        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed'], ['tables', 'profile', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
+        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed', 'profile'], ['tables', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
+        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), relative to this file; with profile'),
         prefill: field(quantity('time'), 'Duration of prefill work, with fixed'),
         decode: field(quantity('time'), 'Duration of a decode step, with fixed'),
         speedup: field(atLeast(0), 'Divides every pass time; 0 = 1', '1'),
         decode_speedup: field(atLeast(0), 'Divides decode time as well; 0 = 1', '1'),
       },
-      { main: ['source'], later: ['path', 'overhead', 'miss', 'allow'] },
+      { main: ['source'], later: ['overhead', 'miss', 'allow'] },
     ),
     'Where forward-pass times come from',
     'auto',

@@ -14,13 +14,14 @@ export function canonicalJson(value: unknown): string {
 }
 
 /**
- * SHA-256 (hex) of the canonical resolved scenario. A trace counts by its file name: its path
- * depends on the current folder.
+ * SHA-256 (hex) of the canonical resolved scenario. A trace and a planner profile count by their file names: their paths
+ * depend on the current folder.
  */
 export function scenarioHash(scenario: Scenario): string {
   const { source } = scenario.workload;
   const named = source.kind === 'trace' ? { ...source, path: posix.basename(source.path) } : source;
-  return createHash('sha256').update(canonicalJson({ ...scenario, workload: { ...scenario.workload, source: named } })).digest('hex');
+  const timing = scenario.timing.path === undefined ? scenario.timing : { ...scenario.timing, path: posix.basename(scenario.timing.path) };
+  return createHash('sha256').update(canonicalJson({ ...scenario, timing, workload: { ...scenario.workload, source: named } })).digest('hex');
 }
 
 /** `c-` and 10 hex digits of the hash. */

@@ -21,5 +21,5 @@ export function isModelPath(model: string): boolean {
 /** True when the value at a path of keys (also under `space`) names a file. */
 export function namesFile(path: readonly string[], value: string): boolean {
   const field = (path[0] === 'space' ? path.slice(path[1] === 'branches' ? 3 : 1) : path).join('.');
-  return field === 'workload.trace' || (field === 'deployment.model' && isModelPath(value));
+  return field === 'workload.trace' || field === 'timing.path' || (field === 'deployment.model' && isModelPath(value));
 }

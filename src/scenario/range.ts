@@ -1,5 +1,5 @@
 import type { Problem } from '../core/problem.js';
-import { formatQuantity } from '../core/units.js';
+import { formatQuantity, parseQuantity } from '../core/units.js';
 import { parseScalar } from './check.js';
 import type { Kind } from './fields.js';
 import { suggest } from './suggest.js';
@@ -11,7 +11,7 @@ const COUNT: Extract<Kind, { type: 'number' }> = { type: 'number', rule: { integ
 
 /** The values of `{from, to}` with one of step, count, scale: both ends included, ascending. */
 export function rangeValues(tree: MapTree, field: Kind, path: string, problems: Problem[]): readonly Tree[] {
-  const kind = field.type === 'either' ? field.scalar : field;
+  const kind = inOwnDimension(field.type === 'either' ? field.scalar : field, tree);
   const refuse = (what: string, hint: string, at = tree.at): readonly Tree[] => {
     problems.push({ code: 'E-SPACE', ...at, path, what, hint });
     return [];
@@ -63,6 +63,14 @@ export function rangeValues(tree: MapTree, field: Kind, path: string, problems: 
   const whole = kind.type === 'number' && kind.rule.integer === true;
   const exact = [...new Set(numbers.map((number) => (whole ? Math.round(number) : Number(number.toPrecision(12)))))];
   return exact.map((number) => fromData(kind.type === 'quantity' ? show(number) : number, tree.at));
+}
+
+/** The kind in the dimension that the range starts in, where it has two. */
+function inOwnDimension(kind: Kind, { entries }: MapTree): Kind {
+  const from = entries.get('from')?.value;
+  if (kind.type !== 'quantity' || kind.other === undefined || from?.kind !== 'scalar') return kind;
+  const { other, ...own } = kind;
+  return parseQuantity(from.value, from.source, other).ok && from.value !== 0 ? { ...own, dimension: other } : own;
 }
 
 /** value(0), value(1), … (ascending) up to `to`, which is added when it is not hit. */

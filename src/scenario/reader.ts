@@ -30,6 +30,12 @@ export class Reader {
     return typeof value === 'number' ? value : undefined;
   }
 
+  /** Value of a quantity in the field's other dimension. */
+  other(path: string): number | undefined {
+    const value = this.read(path);
+    return typeof value === 'object' && value !== null && 'other' in value && typeof value.other === 'number' ? value.other : undefined;
+  }
+
   text(path: string): string | undefined {
     const value = this.read(path);
     return typeof value === 'string' ? value : undefined;

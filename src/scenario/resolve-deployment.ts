@@ -1,8 +1,9 @@
 import type { Environment, FieldProblem } from './environment.js';
-import { LINK_PRESETS } from './fields.js';
+import { LIMITS, LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
+import { parseShape, type Shape } from './shape.js';
 import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
@@ -31,6 +32,7 @@ export function resolveDeployment(reader: Reader, environment: Environment, { fi
   const pools = roles.map((role) => resolvePool(common, role));
   const disagg = roles.length === 2;
   checkPools(reader, pools);
+  for (const prefix of ['', ...roles.map((role) => `.${role}`)]) reader.unread(`deployment${prefix}.startup`, 'every worker is ready at the start, and nothing adds workers', 'remove it');
   if (!disagg) reader.unread('deployment.kv_transfer', 'aggregated workers send no KV', 'remove it or use prefill and decode pools');
   return {
     deployment: {
@@ -116,10 +118,16 @@ const DYNOSIM_BLOCKS = 16384;
 function resolvePool(common: Common, role: Role): PoolSpec {
   const { reader, environment, model, hardware } = common;
   const path = `deployment.${role}`;
-  const engine = resolveEngine({ ...common, role });
-  const tp = resolveTp(reader, path);
+  const plain = resolveEngine({ ...common, role });
+  const { tp, dp } = resolveShape(reader, path);
   const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
-  const pool = { role, replicas: reader.number(`${path}.replicas`) ?? 1, tp, engine };
+  const lineage = resolveEviction(reader, kvPath('eviction'), plain.name);
+  const engine = { ...plain, ...(dp > 1 ? { ranks: dp } : {}), ...(lineage ? { blockManager: 'kvbm' as const } : {}) };
+  const replicas = reader.number(`${path}.replicas`) ?? 1;
+  if (dp > 1 && replicas * dp > LIMITS.workers) {
+    reader.problem('E-RANGE', `${path}.${reader.has(`${path}.shape`) ? 'shape' : 'dp'}`, `${replicas} workers of ${dp} ranks are ${replicas * dp} engines`, `stay within ${LIMITS.workers}`);
+  }
+  const pool = { role, replicas, tp, engine };
   if (hasExplicitBlocks(common, role)) {
     for (const name of ['engine.memory_fraction', 'kv.reserve']) {
       for (const prefix of [path, 'deployment']) reader.unread(`${prefix}.${name}`, 'not read where kv.blocks is given', 'remove it or set kv.blocks: auto');
@@ -137,16 +145,24 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   return { ...sized, kvBlocks: 1 };
 }
 
-function resolveTp(reader: Reader, path: string): number {
-  const shape = reader.text(`${path}.shape`);
-  const tp = reader.number(`${path}.tp`);
-  if (reader.has(`${path}.shape`) && reader.has(`${path}.tp`)) {
-    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.tp is set at line ${reader.line(`${path}.tp`)}`, 'keep one');
+function resolveShape(reader: Reader, path: string): Shape {
+  const text = reader.text(`${path}.shape`);
+  const own = { tp: reader.number(`${path}.tp`) ?? 1, dp: reader.number(`${path}.dp`) ?? 1 };
+  const other = ['tp', 'dp'].find((name) => reader.has(`${path}.${name}`));
+  if (reader.has(`${path}.shape`) && other) {
+    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.${other} is set at line ${reader.line(`${path}.${other}`)}`, 'keep one');
   }
-  if (shape === undefined) return tp ?? 1;
-  const size = Number(shape.slice(2));
-  if (size < 1) reader.problem('E-RANGE', `${path}.shape`, `'${shape}' has no GPU`, "write a shape such as 'tp4'");
-  return Math.max(1, size);
+  if (text === undefined) return own;
+  const shape = parseShape(text);
+  if (shape === null) reader.problem('E-RANGE', `${path}.shape`, `'${text}' has no GPU`, "write a shape such as 'tp4'");
+  return shape ?? own;
+}
+
+/** True for the block manager that keeps one copy per content and evicts leaves (spec: engine section 5.5). */
+function resolveEviction(reader: Reader, path: string, engine: PoolSpec['engine']['name']): boolean {
+  if (engine !== 'sglang') return reader.choice(path) === 'lineage';
+  reader.unread(path, 'sglang evicts from its radix tree', 'remove it');
+  return false;
 }
 
 /** Two pools must run the same engine and cut prompts alike. */
@@ -194,9 +210,10 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const { reader, environment, model, hardware, wantedTiming, fidelity, speculative } = common;
   const named = model !== null && hardware !== null;
   const needsNames = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const path = resolveProfilePath(reader, wantedTiming);
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';
@@ -215,9 +232,20 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     source,
     prefillMs: duration('prefill', '20 ms'),
     decodeMs: duration('decode', '5 ms'),
+    ...(path === undefined ? {} : { path }),
     speedup: reader.number('timing.speedup') ?? 1,
     decodeSpeedup,
   };
+}
+
+/** The file of `timing.source: profile`. */
+function resolveProfilePath(reader: Reader, wanted: Common['wantedTiming']): string | undefined {
+  if (wanted !== 'profile') {
+    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile');
+    return undefined;
+  }
+  const path = reader.text('timing.path');
+  return path === undefined ? undefined : besideFile(reader.file('timing.path'), path);
 }
 
 /** Adds a complaint of the environment at the field it names. */

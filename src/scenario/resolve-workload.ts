@@ -11,16 +11,30 @@ type SyntheticSource = Extract<WorkloadSource, { kind: 'synthetic' }>;
 export function resolveWorkload(reader: Reader, { seed, fidelity }: RunSpec, engineBlockTokens: number): WorkloadSpec {
   const source = resolveSource(reader, fidelity);
   if (source.kind !== 'trace') {
-    for (const name of ['format', 'block_size']) reader.unread(`workload.${name}`, `only read with a trace`, 'remove it');
+    for (const name of ['format', 'block_size', 'nested_timestamps']) reader.unread(`workload.${name}`, 'only read with a trace', 'remove it');
   }
   const load = resolveLoad(reader, source, seed);
+  const format = (source.kind === 'trace' ? reader.choice<WorkloadSpec['format']>('workload.format') : undefined) ?? 'auto';
   return {
     source,
-    format: (source.kind === 'trace' ? reader.choice<WorkloadSpec['format']>('workload.format') : undefined) ?? 'auto',
+    format,
     traceBlockTokens: source.kind === 'synthetic' ? engineBlockTokens : source.kind === 'trace' ? (reader.number('workload.block_size') ?? null) : 512,
+    ...resolveNestedTimestamps(reader, source, format),
     load,
     requests: resolveRequests(reader, source, load, engineBlockTokens),
   };
+}
+
+/** A trace whose format is found must turn out to be weka. */
+function resolveNestedTimestamps(reader: Reader, source: WorkloadSource, format: WorkloadSpec['format']): Pick<WorkloadSpec, 'nestedTimestamps'> {
+  const path = 'workload.nested_timestamps';
+  if (source.kind !== 'trace') return {};
+  if (format !== 'auto' && format !== 'weka') {
+    reader.unread(path, `not read with format ${format}`, 'remove it or set format: weka');
+    return {};
+  }
+  const value = reader.choice<'auto' | 'relative' | 'absolute'>(path) ?? 'auto';
+  return value === 'auto' ? {} : { nestedTimestamps: value };
 }
 
 function resolveRequests(reader: Reader, source: WorkloadSource, load: Load, blockTokens: number): number | null {
@@ -212,16 +226,26 @@ function resolveLoad(reader: Reader, source: WorkloadSource, seed: number): Load
   }
 }
 
+/** Requests per second, or sessions per second where they have several turns: the unit must say which. */
+function resolveArrivalRate(reader: Reader, path: string, turns: number): number {
+  const [requests, sessions] = [reader.number(path), reader.other(path)];
+  if (turns === 1 && sessions !== undefined) {
+    reader.problem('E-UNIT', path, `${sessions} sessions/s, and every request stands alone`, `write '${sessions} req/s'`);
+  } else if (turns > 1 && requests !== undefined) {
+    reader.problem('E-UNIT', path, `${requests} req/s, and what arrives are sessions of ${turns} turns`, `write '${Number((requests / turns).toPrecision(6))} sessions/s'`);
+  }
+  return requests ?? sessions ?? 1;
+}
+
 function resolveRate(reader: Reader, source: WorkloadSource, seed: number): Load {
   const path = 'workload.load';
-  const requestsPerSecond = reader.number(`${path}.rate`) ?? 1;
+  const requestsPerSecond = resolveArrivalRate(reader, `${path}.rate`, source.kind === 'synthetic' ? (source.turns ?? 1) : 1);
   if (source.kind !== 'synthetic') {
     const own = source.kind === 'trace' ? traceRate(source.path) : null;
     const speedup = own === null ? null : (requestsPerSecond / own).toPrecision(3);
     const hint = own === null ? "write 'speedup: 2' to double the rate" : `'speedup: ${speedup}' offers ${requestsPerSecond} req/s (the trace has ${own.toFixed(2)} req/s)`;
     reader.problem('E-COMBINATION', `${path}.rate`, 'traces keep their timestamps', hint, { part: 'value' });
   }
-  if (source.kind === 'synthetic' && source.turns !== undefined) reader.problem('E-UNSUPPORTED', `${path}.rate`, 'sessions of several turns at a rate are not supported yet', "write 'concurrency: 16'");
   const arrivals = reader.choice<'poisson' | 'constant' | 'gamma' | 'burst'>(`${path}.arrivals`) ?? 'poisson';
   if (arrivals !== 'gamma') reader.unread(`${path}.smoothness`, `not read with ${arrivals} arrivals`, 'remove it or set arrivals: gamma');
   const drawn = arrivals === 'poisson' || arrivals === 'gamma';

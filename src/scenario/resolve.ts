@@ -17,7 +17,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     name: reader.text('name') ?? name,
     workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
     deployment,
-    router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas > 1)),
+    router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
     timing,
     slo: resolveSlo(reader),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,

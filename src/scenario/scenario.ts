@@ -36,6 +36,7 @@ export type Load =
   /** Open loop over drawn arrivals. */
   | {
       readonly kind: 'rate';
+      /** Sessions per second where they have several turns. */
       readonly requestsPerSecond: number;
       readonly arrivals: 'poisson' | 'constant' | 'gamma' | 'burst';
       /** Gamma shape k (CV² = 1/k); 1 otherwise. */
@@ -54,6 +55,8 @@ export interface WorkloadSpec {
   readonly format: 'auto' | TraceFormatName;
   /** Tokens per hash id of the trace; null = what the file says, else its format's own. */
   readonly traceBlockTokens: number | null;
+  /** Times inside the sub-agents of a weka trace; absent = found from them. */
+  readonly nestedTimestamps?: 'relative' | 'absolute';
   readonly load: Load;
   /** First N requests; null = all (trace, generate). Synthetic: the requests of all sessions. */
   readonly requests: number | null;
@@ -114,7 +117,7 @@ export interface PoolSpec {
   readonly replicas: number;
   readonly tp: number;
   readonly engine: EngineSpec;
-  /** KV blocks per worker. */
+  /** KV blocks per worker; per rank where it has several. */
   readonly kvBlocks: number;
   /** True when `kvBlocks` comes from the memory model. */
   readonly kvBlocksEstimated: boolean;
@@ -160,10 +163,12 @@ export interface RouterSpec {
 }
 
 export interface TimingSpec {
-  readonly source: 'polynomial' | 'fixed' | 'fitted';
+  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile';
   /** `fixed` only, ms. */
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** `profile` only: its file or folder, absolute or relative to the current folder. */
+  readonly path?: string;
   readonly speedup: number;
   readonly decodeSpeedup: number;
 }

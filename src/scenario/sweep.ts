@@ -8,12 +8,15 @@ import { canonicalJson, candidateId } from './hash.js';
 import { under, type Inert } from './reader.js';
 import { noEffect, resolveOne, type ResolvedOne } from './resolve-one.js';
 import type { Candidate, Constraint, Objective, Scenario, Sweep } from './scenario.js';
+import { gpusPerWorker } from './shape.js';
 import { readSpace, type Branch } from './space.js';
 import type { Layout } from './topology.js';
 import { dropNulls, fromData, setAt, toData, treeAt, type MapTree, type Position, type Tree } from './tree.js';
 
 const TRIALS = 10_000;
 const ALL_POOLS = ['agg', 'prefill', 'decode'];
+/** What a layout says about a pool. */
+const LAYOUT_FIELDS = ['replicas', 'tp', 'dp', 'shape'];
 
 /** Resolves a sweep: every candidate like a scenario, equal ones merged. Null after problems. */
 export function resolveSweep(tree: MapTree, name: string, environment: Environment, problems: Problem[]): Sweep | null {
@@ -52,16 +55,17 @@ function branchSize({ dimensions, topology }: Branch): number {
 }
 
 /** Layouts replace what a pool says about its number and shape. */
-function checkPools({ topology }: Branch, base: MapTree, problems: Problem[]): void {
+function checkPools({ topology, dimensions }: Branch, base: MapTree, problems: Problem[]): void {
   if (!topology) return;
+  const what = `space.topology is set at line ${topology.key.line}`;
   for (const role of ALL_POOLS) {
     const pool = treeAt(base, ['deployment', role]);
-    for (const field of ['replicas', 'tp', 'shape']) {
+    for (const field of LAYOUT_FIELDS) {
+      const path = `deployment.${role}.${field}`;
       const entry = pool?.kind === 'map' ? pool.entries.get(field) : undefined;
-      if (entry) {
-        const what = `space.topology is set at line ${topology.key.line}`;
-        problems.push({ code: 'E-CONFLICT', ...entry.key, path: `deployment.${role}.${field}`, what, hint: 'keep one' });
-      }
+      if (entry) problems.push({ code: 'E-CONFLICT', ...entry.key, path, what, hint: 'keep one' });
+      const dimension = dimensions.find((one) => one.path === path);
+      if (dimension) problems.push({ code: 'E-CONFLICT', ...dimension.key, path: `space.${path}`, what, hint: "name shapes such as tp2dp2 in the topology's shapes" });
     }
   }
 }
@@ -84,7 +88,7 @@ function* combinations(branch: Branch, base: MapTree): Generator<Combination> {
       continue;
     }
     let tree: Tree = base;
-    for (const { role, replicas, tp } of layout.pools) tree = put(tree, `deployment.${role}`, fromData({ replicas, tp }, branch.topology!.key), branch.topology!.key);
+    for (const { role, replicas, shape } of layout.pools) tree = put(tree, `deployment.${role}`, fromData({ replicas, tp: shape.tp, ...(shape.dp > 1 ? { dp: shape.dp } : {}) }, branch.topology!.key), branch.topology!.key);
     const absent = ALL_POOLS.filter((role) => !layout.pools.some((pool) => pool.role === role));
     yield* spread(branch, 0, { tree: tree as MapTree, values: { ...start, mode: layout.mode, layout: layout.label }, absent, layout });
   }
@@ -164,9 +168,11 @@ function liveValues(values: Readonly<Record<string, unknown>>, one: ResolvedOne)
 /** Why a layout is no legal one: a worker within a node must hold one context. */
 function layoutMisfit(layout: Layout | null, { deployment }: Scenario, environment: Environment): string | null {
   if (!layout) return null;
-  for (const { role, tp, kvBlocks, engine } of deployment.pools) {
+  for (const pool of deployment.pools) {
+    const { role, kvBlocks, engine } = pool;
+    const gpus = gpusPerWorker(pool);
     const node = deployment.hardware === null ? Infinity : environment.gpusPerNode(deployment.hardware);
-    if (tp > node) return `deployment.${role}.tp: ${tp} GPUs exceed a node's ${node}`;
+    if (gpus > node) return `deployment.${role}.tp: ${gpus} GPUs exceed a node's ${node}`;
     const tokens = kvBlocks * engine.blockTokens;
     if (engine.contextTokens !== null && tokens < engine.contextTokens) {
       return `deployment.${role}.tp: KV blocks for ${tokens} tokens hold less than one context of ${engine.contextTokens}`;
@@ -226,7 +232,7 @@ function finish(gathered: Gathering, judgement: Judgement, product: number, at: 
     return null;
   }
   problems.push(...gathered.withoutEffect());
-  checkTraceNames(candidates, at, problems);
+  checkFileNames(candidates, at, problems);
   checkNeeds(judgement, candidates, problems);
   const defaults: readonly Constraint[] = candidates.some((candidate) => candidate.scenario.slo) ? [{ kind: 'slo', text: 'slo' }] : [];
   return {
@@ -247,18 +253,24 @@ function withoutNotes(constraint: Constraint): Constraint {
   return { kind, text, op, left, right };
 }
 
-/** Candidates are told apart by their trace's file name. */
-function checkTraceNames(candidates: readonly Candidate[], at: Position, problems: Problem[]): void {
-  const paths = new Map<string, string>();
-  for (const { scenario } of candidates) {
-    if (scenario.workload.source.kind !== 'trace') continue;
-    const { path } = scenario.workload.source;
-    const other = paths.get(posix.basename(path));
-    if (other !== undefined && other !== path) {
-      problems.push({ code: 'E-SPACE', ...at, path: 'space.workload.trace', what: `'${other}' and '${path}' have the same file name`, hint: 'rename one' });
-      return;
+/** Candidates are told apart by the file names of their trace and their planner profile. */
+function checkFileNames(candidates: readonly Candidate[], at: Position, problems: Problem[]): void {
+  const fields: Readonly<Record<string, (scenario: Scenario) => string | undefined>> = {
+    'workload.trace': ({ workload: { source } }) => (source.kind === 'trace' ? source.path : undefined),
+    'timing.path': ({ timing }) => timing.path,
+  };
+  for (const [field, pathOf] of Object.entries(fields)) {
+    const paths = new Map<string, string>();
+    for (const { scenario } of candidates) {
+      const path = pathOf(scenario);
+      if (path === undefined) continue;
+      const other = paths.get(posix.basename(path));
+      if (other !== undefined && other !== path) {
+        problems.push({ code: 'E-SPACE', ...at, path: `space.${field}`, what: `'${other}' and '${path}' have the same file name`, hint: 'rename one' });
+        break;
+      }
+      paths.set(posix.basename(path), path);
     }
-    paths.set(posix.basename(path), path);
   }
 }
 

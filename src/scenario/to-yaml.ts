@@ -25,6 +25,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     router: routerData(scenario.router),
     timing: {
       source: timing.source,
+      ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
       ...(timing.source === 'fixed' ? { prefill: time(timing.prefillMs), decode: time(timing.decodeMs) } : {}),
       speedup: timing.speedup,
       decode_speedup: timing.decodeSpeedup,
@@ -36,7 +37,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
   });
   for (const pool of scenario.deployment.pools) {
     const blocks = document.getIn(['deployment', pool.role, 'kv', 'blocks'], true);
-    if (pool.kvBlocksEstimated && isScalar(blocks)) blocks.comment = ` ${pool.kvBlocks} per worker`;
+    if (pool.kvBlocksEstimated && isScalar(blocks)) blocks.comment = ` ${pool.kvBlocks} per ${pool.engine.ranks === undefined ? 'worker' : 'rank'}`;
   }
   return document.toString();
 }
@@ -54,11 +55,11 @@ export function documentToYaml(document: Readonly<Record<string, unknown>>, fold
   }
 }
 
-function workloadData({ source, format, traceBlockTokens, load, requests }: WorkloadSpec, folder: string): Data {
+function workloadData({ source, format, traceBlockTokens, nestedTimestamps, load, requests }: WorkloadSpec, folder: string): Data {
   const data: Data = {};
   switch (source.kind) {
     case 'trace':
-      Object.assign(data, { trace: asWrittenIn(folder, source.path), format, ...(traceBlockTokens === null ? {} : { block_size: traceBlockTokens }) });
+      Object.assign(data, { trace: asWrittenIn(folder, source.path), format, ...(traceBlockTokens === null ? {} : { block_size: traceBlockTokens }), ...(nestedTimestamps === undefined ? {} : { nested_timestamps: nestedTimestamps }) });
       break;
     case 'synthetic':
       data.synthetic = { isl: lengthsData(source.isl), osl: lengthsData(source.osl), ...(source.sharedPrefix ? { shared_prefix: { ...source.sharedPrefix } } : {}), ...turnsData(source) };
@@ -66,6 +67,7 @@ function workloadData({ source, format, traceBlockTokens, load, requests }: Work
     case 'generate':
       data.generate = { like: source.like, duration: time(source.durationMs), scale: source.scale };
   }
+  const turns = source.kind === 'synthetic' ? (source.turns ?? 1) : 1;
   switch (load.kind) {
     case 'concurrency':
       data.load = { concurrency: load.concurrency };
@@ -76,10 +78,9 @@ function workloadData({ source, format, traceBlockTokens, load, requests }: Work
     case 'rate': {
       const { arrivals } = load;
       const drawn = arrivals === 'poisson' || arrivals === 'gamma' ? { seed: load.seed } : {};
-      data.load = { rate: formatQuantity(load.requestsPerSecond, 'request rate'), arrivals, ...(arrivals === 'gamma' ? { smoothness: load.smoothness } : {}), ...drawn };
+      data.load = { rate: formatQuantity(load.requestsPerSecond, turns > 1 ? 'session rate' : 'request rate'), arrivals, ...(arrivals === 'gamma' ? { smoothness: load.smoothness } : {}), ...drawn };
     }
   }
-  const turns = source.kind === 'synthetic' ? (source.turns ?? 1) : 1;
   if (requests !== null) data[turns > 1 ? 'sessions' : 'requests'] = requests / turns;
   return data;
 }
@@ -118,11 +119,13 @@ function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, 
 }
 
 function poolData({ replicas, tp, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes }: PoolSpec, sharedEngine: boolean): Data {
+  const eviction = engine.blockManager === 'kvbm' ? { eviction: 'lineage' } : {};
   return {
     replicas,
     tp,
+    ...(engine.ranks === undefined ? {} : { dp: engine.ranks }),
     ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated) }),
-    kv: kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks },
+    kv: { ...(kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks }), ...eviction },
   };
 }
 

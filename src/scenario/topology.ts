@@ -2,6 +2,7 @@ import type { Problem } from '../core/problem.js';
 import { checkTree } from './check.js';
 import { TOPOLOGY_FIELDS } from './fields.js';
 import type { PoolSpec } from './scenario.js';
+import { parseShape, shapeName, type Shape } from './shape.js';
 import type { Tree } from './tree.js';
 
 /** One way to spend the GPUs on workers. */
@@ -9,17 +10,19 @@ export interface Layout {
   readonly mode: 'agg' | 'disagg';
   /** `2×tp2`, or `1×tp2 + 3×tp1` (prefill + decode). */
   readonly label: string;
-  readonly pools: readonly { readonly role: PoolSpec['role']; readonly replicas: number; readonly tp: number }[];
+  readonly pools: readonly { readonly role: PoolSpec['role']; readonly replicas: number; readonly shape: Shape }[];
 }
 
 interface Shapes {
-  readonly agg: readonly number[];
-  /** Prefill and decode sizes that may stand together. */
-  readonly pairs: readonly (readonly [number, number])[];
+  readonly agg: readonly Shape[];
+  /** Prefill and decode shapes that may stand together. */
+  readonly pairs: readonly (readonly [Shape, Shape])[];
 }
 
-/** Dense models: tensor-parallel sizes tried by `shapes: auto` (spec: perf-model section 4.3). */
-const AUTO_SHAPES = [1, 2, 4, 8];
+/** Dense models: shapes tried by `shapes: auto` (spec: perf-model section 4.3). */
+const AUTO_SHAPES: readonly Shape[] = [1, 2, 4, 8].map((tp) => ({ tp, dp: 1 }));
+
+const gpusOf = ({ tp, dp }: Shape): number => tp * dp;
 
 const MOST_LAYOUTS = 100_000;
 
@@ -53,47 +56,53 @@ export function readTopology(tree: Tree, path: string, problems: Problem[]): rea
 }
 
 function readShapes(tree: Tree | undefined, problems: Problem[]): Shapes | null {
-  if (tree === undefined || (tree.kind === 'scalar' && tree.value === 'auto')) return { agg: AUTO_SHAPES, pairs: AUTO_SHAPES.map((tp) => [tp, tp]) };
+  if (tree === undefined || (tree.kind === 'scalar' && tree.value === 'auto')) return { agg: AUTO_SHAPES, pairs: AUTO_SHAPES.map((shape) => [shape, shape]) };
   const refuse = (at: Tree, what: string): null => {
     problems.push({ code: 'E-TYPE', ...at.at, path: 'shapes', what, hint: "write 'auto', '[tp1, tp2]' or '{prefill: [tp1], decode: [tp2]}'" });
     return null;
   };
-  const list = (shapes: Tree): number[] | null => {
+  const list = (shapes: Tree): Shape[] | null => {
     if (shapes.kind !== 'list' || shapes.items.length === 0) return refuse(shapes, 'not a list of shapes');
-    const sizes = shapes.items.map((item) => (item.kind === 'scalar' ? Number(/^tp([1-9]\d*)$/.exec(String(item.value))?.[1]) : NaN));
-    const wrong = sizes.findIndex(Number.isNaN);
-    return wrong < 0 ? [...new Set(sizes)] : refuse(shapes.items[wrong]!, 'not a shape such as tp4');
+    const found = shapes.items.map((item) => (item.kind === 'scalar' ? parseShape(String(item.value)) : null));
+    const wrong = found.indexOf(null);
+    return wrong < 0 ? distinct(found.filter((shape) => shape !== null)) : refuse(shapes.items[wrong]!, 'not a shape such as tp4');
   };
   if (tree.kind !== 'map') {
-    const sizes = list(tree);
-    return sizes && { agg: sizes, pairs: sizes.map((tp) => [tp, tp]) };
+    const shapes = list(tree);
+    return shapes && { agg: shapes, pairs: shapes.map((shape) => [shape, shape]) };
   }
   const other = [...tree.entries.keys()].find((name) => name !== 'prefill' && name !== 'decode');
   const [prefill, decode] = [tree.entries.get('prefill'), tree.entries.get('decode')];
   if (other !== undefined || !prefill || !decode) return refuse(tree, 'not prefill and decode lists');
   const [prefills, decodes] = [list(prefill.value), list(decode.value)];
   if (!prefills || !decodes) return null;
-  return { agg: [...new Set([...prefills, ...decodes])], pairs: prefills.flatMap((p) => decodes.map((d): [number, number] => [p, d])) };
+  return { agg: distinct([...prefills, ...decodes]), pairs: prefills.flatMap((p) => decodes.map((d): [Shape, Shape] => [p, d])) };
+}
+
+function distinct(shapes: readonly Shape[]): Shape[] {
+  return [...new Map(shapes.map((shape) => [shapeName(shape), shape])).values()];
 }
 
 function listLayouts(gpus: number, shapes: Shapes, modes: readonly Layout['mode'][], full: boolean): Layout[] {
   const layouts: Layout[] = [];
-  const roomFor = (used: number, tp: number): boolean => used + tp <= gpus;
+  const roomFor = (used: number, more: number): boolean => used + more <= gpus;
   if (modes.includes('agg')) {
-    for (const tp of shapes.agg) {
-      for (let n = 1; n * tp <= gpus; n++) {
-        if (full && roomFor(n * tp, tp)) continue;
-        layouts.push({ mode: 'agg', label: `${n}×tp${tp}`, pools: [{ role: 'agg', replicas: n, tp }] });
+    for (const shape of shapes.agg) {
+      const size = gpusOf(shape);
+      for (let n = 1; n * size <= gpus; n++) {
+        if (full && roomFor(n * size, size)) continue;
+        layouts.push({ mode: 'agg', label: `${n}×${shapeName(shape)}`, pools: [{ role: 'agg', replicas: n, shape }] });
       }
     }
   }
   if (modes.includes('disagg')) {
-    for (const [p, d] of shapes.pairs) {
+    for (const [prefill, decode] of shapes.pairs) {
+      const [p, d] = [gpusOf(prefill), gpusOf(decode)];
       for (let n = 1; n * p + d <= gpus; n++) {
         for (let m = 1; n * p + m * d <= gpus; m++) {
           if (full && roomFor(n * p + m * d, Math.min(p, d))) continue;
-          const pools = [{ role: 'prefill', replicas: n, tp: p }, { role: 'decode', replicas: m, tp: d }] as const;
-          if (layouts.push({ mode: 'disagg', label: `${n}×tp${p} + ${m}×tp${d}`, pools }) > MOST_LAYOUTS) return layouts;
+          const pools = [{ role: 'prefill', replicas: n, shape: prefill }, { role: 'decode', replicas: m, shape: decode }] as const;
+          if (layouts.push({ mode: 'disagg', label: `${n}×${shapeName(prefill)} + ${m}×${shapeName(decode)}`, pools }) > MOST_LAYOUTS) return layouts;
         }
       }
     }

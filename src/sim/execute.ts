@@ -1,4 +1,3 @@
-import { engineFlavour } from '../engine/registry.js';
 import { semanticsOf } from '../engine/semantics.js';
 import { buildReport } from '../metrics/build-report.js';
 import { completedSet } from '../metrics/completed.js';
@@ -8,6 +7,7 @@ import type { RunSeries } from '../metrics/series.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
 import type { Load, Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker } from '../scenario/shape.js';
 import { createTiming } from '../timing/registry.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
@@ -17,6 +17,7 @@ import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { drive, driveAsync } from './drive.js';
 import { Simulation } from './simulation.js';
+import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
   readonly report: Report;
@@ -69,7 +70,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, engineFlavour(pool.engine.name).decodeBy ?? semantics.decodeBy),
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, timingRules(run.fidelity, pool.engine.name)),
   );
   const config: SimulationConfig = {
     semantics,
@@ -77,7 +78,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       name: pool.role,
       role: pool.role,
       replicas: pool.replicas,
-      gpusPerWorker: pool.tp,
+      gpusPerWorker: gpusPerWorker(pool),
       engine: pool.engine,
       kvBlocks: pool.kvBlocks,
       timing: timings[index]!.timing,

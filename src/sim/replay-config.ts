@@ -5,8 +5,11 @@ import type { EngineArgs } from '../scenario/dynamo/engine-args.js';
 import type { Fidelity, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
 import { polynomialTiming } from '../timing/polynomial.js';
+import { profileTiming } from '../timing/profile.js';
+import type { ProfileTable } from '../timing/profile-table.js';
 import type { DriverMode } from '../workload/driver.js';
 import type { PoolConfig, SimulationConfig } from './config.js';
+import { timingRules } from './timing-rules.js';
 
 /** Seed of the reference's canonical replays. */
 const REPLAY_SEED = 0xd1a05eedn;
@@ -14,11 +17,11 @@ const REPLAY_SEED = 0xd1a05eedn;
 export interface ReplayDeployment {
   readonly fidelity: Extract<Fidelity, 'dynosim' | 'aisimulate'>;
   /** Aggregated workers, or prefill and decode workers. */
-  readonly pools: readonly { readonly role: 'agg' | 'prefill' | 'decode'; readonly workers: number; readonly args: EngineArgs }[];
+  readonly pools: readonly { readonly role: 'agg' | 'prefill' | 'decode'; readonly workers: number; readonly args: EngineArgs; /** Default: the polynomial. */ readonly profile?: ProfileTable }[];
   readonly router: RouterSpec;
   readonly driver: DriverMode;
   readonly maxTimeMs: number | null;
-  /** Default: the polynomial. */
+  /** Instead of a pool's own. */
   readonly timing?: PassTiming;
   readonly forced?: SimulationConfig['forced'];
 }
@@ -32,18 +35,18 @@ export function replaySimulation(deployment: ReplayDeployment): SimulationConfig
   checkRoles(deployment);
   const source = deployment.pools[0]!.args;
   const flavour = engineFlavour(source.engine.name);
-  const timing = deployment.timing ?? polynomialTiming(flavour.decodeBy ?? semantics.decodeBy);
+  const rules = timingRules(deployment.fidelity, source.engine.name);
   return {
     semantics,
     pools: deployment.pools.map(
-      ({ role, workers, args }): PoolConfig => ({
+      ({ role, workers, args, profile }): PoolConfig => ({
         name: role,
         role,
         replicas: workers,
         gpusPerWorker: args.engine.ranks ?? 1,
         engine: args.engine,
         kvBlocks: args.kvBlocks,
-        timing,
+        timing: deployment.timing ?? (profile ? profileTiming(profile, rules) : polynomialTiming(rules.decodeBy)),
         prefillSpeedup: args.prefillSpeedup,
         decodeSpeedup: args.decodeSpeedup,
       }),

@@ -1,7 +1,7 @@
 import { createEngine } from '../engine/registry.js';
 import type { EngineCore, EngineObserver } from '../engine/engine.js';
 import { Sequences } from '../engine/sequences.js';
-import type { CacheListener } from '../kv/block-pool.js';
+import type { CacheListener } from '../kv/pool.js';
 import type { PoolObservations } from '../metrics/observations.js';
 import { POLICIES, type Router } from '../router/router.js';
 import { Wyrand } from '../router/wyrand.js';
@@ -45,7 +45,7 @@ export interface WorkerGroup {
 
 /** Cache changes on their way to the router: at once, or at the end of the pass that made them. */
 export class CacheEvents implements CacheListener {
-  /** block + 1 = stored, −(block + 1) = removed. */
+  /** Pairs: first block + 1 and count when stored, −(first block + 1) and count when removed. */
   private readonly buffer: number[] = [];
   constructor(
     private readonly target: CacheListener,
@@ -53,24 +53,27 @@ export class CacheEvents implements CacheListener {
     private readonly sharedBlocks: number,
   ) {}
 
-  stored(block: number): void {
-    if (block >= this.sharedBlocks) return;
-    if (this.immediate) this.target.stored(block);
-    else this.buffer.push(block + 1);
+  stored(first: number, count: number): void {
+    if (first >= this.sharedBlocks) return;
+    if (this.immediate) this.target.stored(first, count);
+    else this.buffer.push(first + 1, count);
   }
 
-  removed(block: number): void {
-    if (block >= this.sharedBlocks) return;
-    if (this.immediate) this.target.removed(block);
-    else this.buffer.push(-(block + 1));
+  removed(first: number, count: number): void {
+    if (first >= this.sharedBlocks) return;
+    if (this.immediate) this.target.removed(first, count);
+    else this.buffer.push(-(first + 1), count);
   }
 
   flush(): void {
-    for (const event of this.buffer) {
-      if (event > 0) this.target.stored(event - 1);
-      else this.target.removed(-event - 1);
+    const { buffer, target } = this;
+    if (buffer.length === 0) return;
+    for (let i = 0; i < buffer.length; i += 2) {
+      const event = buffer[i]!;
+      if (event > 0) target.stored(event - 1, buffer[i + 1]!);
+      else target.removed(-event - 1, buffer[i + 1]!);
     }
-    this.buffer.length = 0;
+    buffer.length = 0;
   }
 }
 
@@ -193,7 +196,7 @@ export class WorkerPool {
       gpusPerWorker: this.config.gpusPerWorker,
       kvBlocksPerWorker: this.config.kvBlocks,
       workerSeconds: this.workerMs / 1000,
-      busyMs: total.busyMs,
+      busyMs: total.busyMs / this.ranks,
       passes: total.passes,
       extrapolatedPasses: total.extrapolated,
       kvPeakRatio: total.peak / this.config.kvBlocks,

@@ -1,5 +1,6 @@
 import type { Problem } from '../core/problem.js';
 import type { Scenario, SloSpec } from '../scenario/scenario.js';
+import { shapeName, shapeOf } from '../scenario/shape.js';
 import { metricValue, rankOrder } from './pareto.js';
 import type { CandidateResult, SweepResult } from './result.js';
 import { statedErrorPct, withinError } from './timing-error.js';
@@ -75,7 +76,7 @@ export function adviseMode(result: SweepResult): Advice | null {
 
   const split = (disagg ?? disaggs[0]!).candidate.scenario;
   const lengths = meanLengths(measured);
-  const rule = ruleOfThumb({ ...lengths, rdma: hasRdma(split), slo: split.slo, poolsDiffer: new Set(split.deployment.pools.map(({ tp }) => tp)).size > 1 });
+  const rule = ruleOfThumb({ ...lengths, rdma: hasRdma(split), slo: split.slo, poolsDiffer: new Set(split.deployment.pools.map((pool) => shapeName(shapeOf(pool)))).size > 1 });
   const simulated = simulatedVerdict(agg, disagg, result.objectives[0]!.metric);
   const differs = rule.verdict !== simulated.verdict && rule.verdict !== 'either' && simulated.verdict !== 'either';
   const arithmetic = agg && disagg ? weigh(agg, disagg, lengths) : null;

@@ -1,11 +1,14 @@
+import { InputError } from '../core/problem.js';
 import type { Checked, EngineDefaults, Environment } from '../scenario/environment.js';
+import type { TimingSpec } from '../scenario/scenario.js';
 import { findHardware, findModel, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
 import { fittedCoverage } from './fitted.js';
 import { kvElementBytes } from './operators.js';
+import { readProfile } from './profile-table.js';
 import { kvBlocks, kvTransferBytesPerToken } from './memory.js';
 
 type SourceQuestion = Parameters<Environment['timingSource']>[0];
-type Source = 'polynomial' | 'fixed' | 'fitted';
+type Source = TimingSpec['source'];
 
 /** What resolving a scenario asks about models, GPUs, memory and timing, answered from the catalogues. */
 export function createEnvironment(): Environment {
@@ -33,6 +36,7 @@ function engineDefaults(engine: string): EngineDefaults {
 function timingSource(question: SourceQuestion): Checked<Source> {
   const { wanted } = question;
   if (wanted === 'polynomial' || wanted === 'fixed') return { ok: true, value: wanted };
+  if (wanted === 'profile') return profileSource(question.path);
   const fitted = fittedSource(question);
   return !fitted.ok && wanted === 'auto' && question.fidelity === 'dynosim' ? { ok: true, value: 'polynomial' } : fitted;
 }
@@ -44,4 +48,17 @@ function fittedSource({ model, hardware, engine, tp }: SourceQuestion): Checked<
   }
   const coverage = fittedCoverage({ model, hardware, engine: engine.name, engineVersion: engine.version, tp });
   return coverage.ok ? { ok: true, value: 'fitted' } : coverage;
+}
+
+/** A profile covers whatever it is used for; what is wrong is its file. */
+function profileSource(path: string | undefined): Checked<Source> {
+  if (path === undefined) return { ok: false, problem: { code: 'E-MISSING', field: 'timing.path', what: 'required by source profile', hint: "add 'path: perf_data.npz'" } };
+  try {
+    readProfile(path);
+    return { ok: true, value: 'profile' };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const { code, file, path: array, what, hint } = error.problems[0]!;
+    return { ok: false, problem: { code, field: 'timing.path', what: `${[`'${file}'`, array].filter(Boolean).join(': ')}: ${what}`, hint } };
+  }
 }

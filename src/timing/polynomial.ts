@@ -14,7 +14,7 @@ export function polynomialTiming(decodeBy: 'blocks' | 'tokens'): PassTiming {
   return {
     decodeIgnoresContext: decodeBy === 'blocks',
     prefillMs: (shape) => {
-      const x = newTokens(shape);
+      const x = newPromptTokens(shape);
       return x === 0 ? 0 : 4.209989e-7 * (x * x) + 1.518344e-2 * x + 16.50142;
     },
     decodeMs:
@@ -25,7 +25,7 @@ export function polynomialTiming(decodeBy: 'blocks' | 'tokens'): PassTiming {
 }
 
 /** Requests × mean new tokens, with the means floored as the reference does. */
-function newTokens(shape: PassShape): number {
+export function newPromptTokens(shape: PassShape): number {
   const requests = shape.prefillRequests;
   const end = Math.floor(shape.prefillEndTokens / requests);
   const start = Math.floor(shape.prefillStartTokens / requests);

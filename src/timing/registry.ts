@@ -3,7 +3,9 @@ import type { EngineSpec, TimingSpec } from '../scenario/scenario.js';
 import { fittedTiming } from './fitted.js';
 import { FIXED_DESCRIPTION, fixedTiming } from './fixed.js';
 import { POLYNOMIAL_DESCRIPTION, polynomialTiming } from './polynomial.js';
-import type { PassTiming, TimingDescription } from './timing.js';
+import { profileDescription, profileTiming } from './profile.js';
+import { readProfile } from './profile-table.js';
+import type { PassTiming, TimingDescription, TimingRules } from './timing.js';
 
 /** What a timing source may ask about the workers it times. */
 export interface TimedPool {
@@ -18,20 +20,20 @@ export interface CreatedTiming {
   readonly description: TimingDescription;
 }
 
-type Create = (spec: TimingSpec, pool: TimedPool, decodeBy: 'blocks' | 'tokens') => CreatedTiming;
+type Create = (spec: TimingSpec, pool: TimedPool, rules: TimingRules) => CreatedTiming;
 
 const sources: Readonly<Record<TimingSpec['source'], Create>> = {
-  polynomial: (_spec, _pool, decodeBy) => ({ timing: polynomialTiming(decodeBy), description: POLYNOMIAL_DESCRIPTION }),
+  polynomial: (_spec, _pool, { decodeBy }) => ({ timing: polynomialTiming(decodeBy), description: POLYNOMIAL_DESCRIPTION }),
   fixed: (spec) => ({ timing: fixedTiming(spec.prefillMs, spec.decodeMs), description: FIXED_DESCRIPTION }),
   fitted: (_spec, pool) => createFitted(pool),
+  profile: (spec, _pool, rules) => createProfile(spec.path, rules),
 };
 
 /**
- * The timing of one pool. `decodeBy`: what the polynomial takes the cache's use from.
- * Throws InputError where `fitted` does not cover the pool.
+ * The timing of one pool. Throws InputError where `fitted` does not cover the pool, or the file of `profile` cannot be read.
  */
-export function createTiming(spec: TimingSpec, pool: TimedPool, decodeBy: 'blocks' | 'tokens'): CreatedTiming {
-  return sources[spec.source](spec, pool, decodeBy);
+export function createTiming(spec: TimingSpec, pool: TimedPool, rules: TimingRules): CreatedTiming {
+  return sources[spec.source](spec, pool, rules);
 }
 
 const fittedTimings = new Map<string, CreatedTiming>();
@@ -46,4 +48,10 @@ function createFitted({ model, hardware, engine, tp }: TimedPool): CreatedTiming
     fittedTimings.set(key, created);
   }
   return created;
+}
+
+function createProfile(path: string | undefined, rules: TimingRules): CreatedTiming {
+  if (path === undefined) throw new InputError({ code: 'E-MISSING', path: 'timing.path', what: 'required by source profile', hint: "add 'path: perf_data.npz'" });
+  const table = readProfile(path);
+  return { timing: profileTiming(table, rules), description: profileDescription(table) };
 }

@@ -44,6 +44,14 @@ export interface PassTiming {
   extrapolates?(shape: PassShape): boolean;
 }
 
+/** What the fidelity decides about timing sources that know nothing of the engine. */
+export interface TimingRules {
+  /** The cache's use counts occupied blocks, or Σ known tokens. */
+  readonly decodeBy: 'blocks' | 'tokens';
+  /** Least time of a decode step of a profile, ms. */
+  readonly leastDecodeMs: number;
+}
+
 /** What a report says about a timing source. */
 export interface TimingDescription {
   /** `polynomial`, `fixed`, `fitted`, … */

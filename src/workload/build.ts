@@ -18,7 +18,7 @@ export async function buildWorkload(spec: WorkloadSpec, { seed, blockTokens, str
   const { source, load, requests } = spec;
   switch (source.kind) {
     case 'trace': {
-      const workload = await readTrace([source.path], spec.format, { blockTokens: spec.traceBlockTokens, strict, requests, fidelity });
+      const workload = await readTrace([source.path], spec.format, { blockTokens: spec.traceBlockTokens, strict, requests, fidelity, ...(spec.nestedTimestamps && { nestedTimestamps: spec.nestedTimestamps }) });
       const lanes = load.kind === 'speedup' ? load.lanes : undefined;
       checkDriver(workload, load.kind === 'concurrency' ? { kind: 'closed', concurrency: load.concurrency } : { kind: 'open', speedup: 1, ...(lanes === undefined ? {} : { lanes }) });
       return workload;

@@ -1,6 +1,7 @@
-import { sharedFloat64, sharedInt32, type Workload } from './workload.js';
-import type { RequestGraph } from './graph.js';
 import type { Problem } from '../core/problem.js';
+import type { RequestGraph } from './graph.js';
+import { IdInterner, grown } from './interner.js';
+import { sharedFloat64, sharedInt32, type Workload } from './workload.js';
 
 /** One request in file order. */
 export interface RequestRow {
@@ -18,31 +19,47 @@ export interface RequestRow {
 /** `count` tokens of one value: a token value, or that of the tokens a hash id stands for. */
 export type TokenRun = { readonly count: number } & ({ readonly symbol: number } | { readonly hashId: number | bigint });
 
+/** First turns of sessions, as columns of `count` or more. */
+export interface FirstTurns {
+  readonly count: number;
+  /** NaN where there is none. */
+  readonly arrivalMs: Float64Array;
+  readonly promptTokens: Int32Array;
+  readonly outputTokens: Int32Array;
+  /** Request i has the ids from where those of i − 1 end up to `idEnds[i]`, each below 2^53. */
+  readonly idEnds: Int32Array;
+  readonly ids: Float64Array;
+}
+
+/** Requests, sessions and hash ids there is room for at first: few, as code that never grew is compiled without. */
+const ROWS = 128;
+const IDS = 1024;
+
 /**
  * Collects requests in file order and lays them out as columns over shared memory. Hash ids are
  * interned to 0, 1, 2… in order of first appearance (spec: workload section 2).
  */
 export class WorkloadBuilder {
-  private readonly sessionNames: string[] = [];
-  private readonly turnsOfSession: number[] = [];
-  private readonly lastOfSession: number[] = [];
-  private readonly arrivalMs: number[] = [];
-  private readonly delayMs: number[] = [];
-  private readonly promptTokens: number[] = [];
-  private readonly outputTokens: number[] = [];
-  private readonly session: number[] = [];
-  private readonly turn: number[] = [];
-  private readonly nextTurn: number[] = [];
-  private readonly runOffsets: number[] = [0];
+  private readonly sessionNames: (string | number)[] = [];
+  private turnsOfSession = new Int32Array(ROWS);
+  private lastOfSession = new Int32Array(ROWS);
+  private count = 0;
+  private arrivalMs = new Float64Array(ROWS);
+  private delayMs = new Float64Array(ROWS);
+  private promptTokens = new Int32Array(ROWS);
+  private outputTokens = new Int32Array(ROWS);
+  private session = new Int32Array(ROWS);
+  private turn = new Int32Array(ROWS);
+  private nextTurn = new Int32Array(ROWS);
+  /** Where each request's hash ids end. */
+  private hashEnds = new Int32Array(ROWS);
+  private hashIds = new Int32Array(IDS);
+  private hashCount = 0;
+  private readonly ids = new IdInterner();
+  /** Where each request's runs end. */
+  private runEnds = new Int32Array(ROWS);
   private readonly runSymbols: number[] = [];
   private readonly runCounts: number[] = [];
-  private readonly hashOffsets: number[] = [0];
-  private hashIds = new Int32Array(4096);
-  private hashCount = 0;
-  private internedCount = 0;
-  /** Dense id + 1 of small ids, by id; the others go through the map. */
-  private internedSmall = new Int32Array(4096);
-  private readonly internedOther = new Map<number | bigint, number>();
 
   /** @param delta prompts of later turns are what they add to their session (see `Workload.newTokens`) */
   constructor(
@@ -52,39 +69,50 @@ export class WorkloadBuilder {
   ) {}
 
   get requestCount(): number {
-    return this.session.length;
+    return this.count;
   }
 
-  /** Opens a session; answers its index. */
-  addSession(name: string): number {
-    this.turnsOfSession.push(0);
-    this.lastOfSession.push(-1);
-    return this.sessionNames.push(name) - 1;
+  /** Opens a session; answers its index. One without a name is given the line it stands on, and called `request_<line>`. */
+  addSession(name: string | number): number {
+    this.reserveSessions(1);
+    const session = this.sessionNames.push(name) - 1;
+    this.lastOfSession[session] = -1;
+    return session;
   }
 
   /** Appends the next turn of its session. */
   addRequest(row: RequestRow, hashIds: readonly (number | bigint)[]): void {
-    const index = this.session.length;
-    const previous = this.lastOfSession[row.session]!;
-    if (previous >= 0) this.nextTurn[previous] = index;
-    this.lastOfSession[row.session] = index;
-    this.session.push(row.session);
-    this.turn.push(this.turnsOfSession[row.session]!++);
-    this.nextTurn.push(-1);
-    this.arrivalMs.push(row.arrivalMs);
-    this.delayMs.push(row.delayMs);
-    this.promptTokens.push(row.promptTokens);
-    this.outputTokens.push(row.outputTokens);
-    for (const id of hashIds) {
-      if (this.hashCount === this.hashIds.length) this.hashIds = grown(this.hashIds, this.hashCount);
-      this.hashIds[this.hashCount++] = this.intern(id);
-    }
-    this.hashOffsets.push(this.hashCount);
+    this.reserveIds(hashIds.length);
+    for (const id of hashIds) this.hashIds[this.hashCount++] = this.ids.intern(id);
     for (const run of row.authored ?? []) {
-      this.runSymbols.push('symbol' in run ? run.symbol : this.intern(run.hashId));
+      this.runSymbols.push('symbol' in run ? run.symbol : this.ids.intern(run.hashId));
       this.runCounts.push(run.count);
     }
-    this.runOffsets.push(this.runSymbols.length);
+    this.append(row.session, row.arrivalMs, row.delayMs, row.promptTokens, row.outputTokens);
+  }
+
+  /** Appends requests that are sessions of their own without a name, on the lines from `line` on. */
+  addFirstTurns({ count, arrivalMs, promptTokens, outputTokens, idEnds, ids }: FirstTurns, line: number): void {
+    if (count === 0) return;
+    const first = this.count;
+    const firstSession = this.sessionNames.length;
+    const idCount = idEnds[count - 1]!;
+    this.reserveIds(idCount);
+    this.reserveSessions(count);
+    this.ids.internAll(ids, idCount, this.hashIds, this.hashCount);
+    while (first + count > this.session.length) this.growRows();
+    this.arrivalMs.set(arrivalMs.subarray(0, count), first);
+    this.promptTokens.set(promptTokens.subarray(0, count), first);
+    this.outputTokens.set(outputTokens.subarray(0, count), first);
+    this.nextTurn.fill(-1, first, first + count);
+    this.runEnds.fill(this.runSymbols.length, first, first + count);
+    this.turnsOfSession.fill(1, firstSession, firstSession + count);
+    pushRising(this.sessionNames, line, count);
+    writeRising(this.session, first, count, firstSession);
+    writeRising(this.lastOfSession, firstSession, count, first);
+    writeShifted(this.hashEnds, first, idEnds, count, this.hashCount);
+    this.hashCount += idCount;
+    this.count += count;
   }
 
   /**
@@ -92,34 +120,76 @@ export class WorkloadBuilder {
    * requests.
    */
   finish(warnings: readonly Problem[], source?: { readonly file: string; readonly lines: readonly number[] }, graph?: RequestGraph): Workload {
-    let earliest = Infinity;
-    for (const arrival of this.arrivalMs) if (arrival < earliest) earliest = arrival;
-    const arrivalMs = sharedFloat64(this.requestCount);
-    for (let i = 0; i < arrivalMs.length; i++) arrivalMs[i] = this.arrivalMs[i]! - earliest;
-    const delayMs = sharedFloat64(this.requestCount);
-    delayMs.set(this.delayMs);
-    const newTokens = sharedCopy(this.promptTokens);
+    const { count, sessionNames } = this;
+    const newTokens = sharedCopy(this.promptTokens, count);
+    let names: readonly string[] | undefined;
+    const delayMs = sharedFloat64(count);
+    delayMs.set(this.delayMs.subarray(0, count));
     return {
       name: this.name,
-      requestCount: this.requestCount,
-      arrivalMs,
+      requestCount: count,
+      arrivalMs: shifted(this.arrivalMs.subarray(0, count)),
       delayMs,
       promptTokens: this.delta ? this.wholePrompts(newTokens) : newTokens,
-      outputTokens: sharedCopy(this.outputTokens),
-      session: sharedCopy(this.session),
-      turn: sharedCopy(this.turn),
-      nextTurn: graph ? sharedCopy(this.nextTurn).fill(-1) : sharedCopy(this.nextTurn),
-      sessionCount: this.sessionNames.length,
-      sessionNames: this.sessionNames,
+      outputTokens: sharedCopy(this.outputTokens, count),
+      session: sharedCopy(this.session, count),
+      turn: sharedCopy(this.turn, count),
+      nextTurn: graph ? sharedInt32(count).fill(-1) : sharedCopy(this.nextTurn, count),
+      sessionCount: sessionNames.length,
+      // Most runs read no name.
+      get sessionNames() {
+        return (names ??= sessionNames.map((name) => (typeof name === 'string' ? name : `request_${name}`)));
+      },
       traceBlockTokens: this.traceBlockTokens,
-      hashOffsets: sharedCopy(this.hashOffsets),
-      hashIds: sharedCopy(this.hashIds.subarray(0, this.hashCount)),
+      hashOffsets: offsets(this.hashEnds, count),
+      hashIds: sharedCopy(this.hashIds, this.hashCount),
       warnings,
       ...(this.delta ? { newTokens } : {}),
-      ...(this.runSymbols.length > 0 ? { authored: { offsets: sharedCopy(this.runOffsets), symbols: sharedCopy(this.runSymbols), counts: sharedCopy(this.runCounts) } } : {}),
+      ...(this.runSymbols.length > 0 ? { authored: { offsets: offsets(this.runEnds, count), symbols: shared(this.runSymbols), counts: shared(this.runCounts) } } : {}),
       ...(graph && { graph }),
-      ...(source && { source: { file: source.file, lines: sharedCopy(source.lines) } }),
+      ...(source && { source: { file: source.file, lines: shared(source.lines) } }),
     };
+  }
+
+  private append(session: number, arrivalMs: number, delayMs: number, promptTokens: number, outputTokens: number): void {
+    const request = this.count++;
+    if (request === this.session.length) this.growRows();
+    const previous = this.lastOfSession[session]!;
+    if (previous >= 0) this.nextTurn[previous] = request;
+    this.lastOfSession[session] = request;
+    this.session[request] = session;
+    this.turn[request] = this.turnsOfSession[session]!++;
+    this.nextTurn[request] = -1;
+    this.arrivalMs[request] = arrivalMs;
+    this.delayMs[request] = delayMs;
+    this.promptTokens[request] = promptTokens;
+    this.outputTokens[request] = outputTokens;
+    this.hashEnds[request] = this.hashCount;
+    this.runEnds[request] = this.runSymbols.length;
+  }
+
+  private growRows(): void {
+    const rows = this.session.length;
+    this.session = grown(this.session, rows);
+    this.turn = grown(this.turn, rows);
+    this.nextTurn = grown(this.nextTurn, rows);
+    this.promptTokens = grown(this.promptTokens, rows);
+    this.outputTokens = grown(this.outputTokens, rows);
+    this.hashEnds = grown(this.hashEnds, rows);
+    this.runEnds = grown(this.runEnds, rows);
+    this.arrivalMs = doubled(this.arrivalMs);
+    this.delayMs = doubled(this.delayMs);
+  }
+
+  private reserveSessions(more: number): void {
+    const sessions = this.sessionNames.length + more;
+    if (sessions <= this.lastOfSession.length) return;
+    this.turnsOfSession = grown(this.turnsOfSession, sessions);
+    this.lastOfSession = grown(this.lastOfSession, sessions);
+  }
+
+  private reserveIds(more: number): void {
+    if (this.hashCount + more > this.hashIds.length) this.hashIds = grown(this.hashIds, this.hashCount + more);
   }
 
   /** Prompts of delta sessions: history and new tokens. */
@@ -132,28 +202,54 @@ export class WorkloadBuilder {
     }
     return whole;
   }
-
-  private intern(id: number | bigint): number {
-    if (typeof id === 'bigint' || id >= SMALL_IDS) {
-      let dense = this.internedOther.get(id);
-      if (dense === undefined) this.internedOther.set(id, (dense = this.internedCount++));
-      return dense;
-    }
-    if (id >= this.internedSmall.length) this.internedSmall = grown(this.internedSmall, id);
-    return (this.internedSmall[id] ||= ++this.internedCount) - 1;
-  }
 }
 
-/** Ids below this are interned by position. */
-const SMALL_IDS = 2 ** 22;
+/** Appends `first`, `first + 1`, … */
+export function pushRising(list: (number | string)[], first: number, count: number): void {
+  for (let i = 0; i < count; i++) list.push(first + i);
+}
 
-function grown(array: Int32Array, index: number): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 ** (32 - Math.clz32(index)));
+function writeRising(values: Int32Array, at: number, count: number, first: number): void {
+  for (let i = 0; i < count; i++) values[at + i] = first + i;
+}
+
+function writeShifted(values: Int32Array, at: number, from: Int32Array, count: number, by: number): void {
+  for (let i = 0; i < count; i++) values[at + i] = from[i]! + by;
+}
+
+/** Arrivals over shared memory, the smallest at 0. */
+function shifted(arrivalMs: Float64Array): Float64Array {
+  const earliest = smallest(arrivalMs);
+  const times = sharedFloat64(arrivalMs.length);
+  for (let r = 0; r < times.length; r++) times[r] = arrivalMs[r]! - earliest;
+  return times;
+}
+
+function smallest(times: Float64Array): number {
+  let least = Infinity;
+  for (let r = 0; r < times.length; r++) if (times[r]! < least) least = times[r]!;
+  return least;
+}
+
+function doubled(array: Float64Array): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(array.length * 2);
   larger.set(array);
   return larger;
 }
 
-function sharedCopy(values: ArrayLike<number>): Int32Array {
+/** 0 and the first `count` ends over shared memory. */
+function offsets(ends: Int32Array, count: number): Int32Array {
+  const from = sharedInt32(count + 1);
+  from.set(ends.subarray(0, count), 1);
+  return from;
+}
+
+/** The first `count` values over shared memory. */
+function sharedCopy(values: Int32Array, count: number): Int32Array {
+  return shared(values.subarray(0, count));
+}
+
+function shared(values: ArrayLike<number>): Int32Array {
   const copy = sharedInt32(values.length);
   copy.set(values);
   return copy;

@@ -32,15 +32,11 @@ export interface ReadyQueue {
 
 /**
  * Says which request arrives when. Ready requests are ordered by (ready time, session, turn), those of
- * an agentic trace by (ready time, request). Most become known in that order: they queue up, and only
- * the others need a heap.
+ * an agentic trace by (ready time, request).
  * Source: spec workload section 3.1, compat part 6.
  */
 export class Driver {
-  private readonly inOrder: Int32Array;
-  private firstInOrder = 0;
-  private endInOrder = 0;
-  private readonly late = new KeyedHeap();
+  private readonly ready = new KeyedHeap();
   private readonly schedule: Schedule;
   private readonly graph: GraphSchedule | null;
   private inFlight = 0;
@@ -48,8 +44,6 @@ export class Driver {
   private readonly skippedFlags: Uint8Array;
   /** Ready time of each request once known, ms. */
   private readonly readyMs: Float64Array;
-  /** What orders requests that are ready together; null = their numbers. */
-  private readonly ties: Int32Array | null;
 
   /** @throws Error for a graph in a closed loop: `checkDriver` refuses it before */
   constructor(
@@ -57,11 +51,12 @@ export class Driver {
     private readonly mode: DriverMode,
   ) {
     this.readyMs = new Float64Array(workload.requestCount);
-    this.inOrder = new Int32Array(workload.requestCount);
-    this.ties = workload.graph ? null : workload.session;
     this.skippedFlags = new Uint8Array(workload.requestCount);
     const queue: ReadyQueue = {
-      add: (request, atMs) => this.add(request, atMs),
+      add: (request, atMs) => {
+        this.readyMs[request] = atMs;
+        this.ready.push(atMs, workload.graph ? request : workload.session[request]!, request);
+      },
       skip: (request) => {
         this.skippedFlags[request] = 1;
         this.skippedCount++;
@@ -75,38 +70,8 @@ export class Driver {
 
   /** Earliest time at which a request is ready; Infinity when none is scheduled. */
   nextReadyMs(): number {
-    if (this.skippedCount > 0) this.dropSkipped();
-    return Math.min(this.queueMs(), this.late.topKey);
-  }
-
-  private add(request: number, atMs: number): void {
-    this.readyMs[request] = atMs;
-    if (this.firstInOrder === this.endInOrder || !this.isBefore(request, this.inOrder[this.endInOrder - 1]!)) this.inOrder[this.endInOrder++] = request;
-    else this.late.push(atMs, this.tieOf(request), request);
-  }
-
-  private tieOf(request: number): number {
-    return this.ties ? this.ties[request]! : request;
-  }
-
-  private isBefore(a: number, b: number): boolean {
-    const difference = this.readyMs[a]! - this.readyMs[b]!;
-    return difference < 0 || (difference === 0 && this.tieOf(a) < this.tieOf(b));
-  }
-
-  /** Ready time of the first that queued up in order. */
-  private queueMs(): number {
-    return this.firstInOrder < this.endInOrder ? this.readyMs[this.inOrder[this.firstInOrder]!]! : Infinity;
-  }
-
-  private dropSkipped(): void {
-    while (this.firstInOrder < this.endInOrder && this.skippedFlags[this.inOrder[this.firstInOrder]!]) this.firstInOrder++;
-    while (this.late.size > 0 && this.skippedFlags[this.late.topItem]) this.late.pop();
-  }
-
-  private takeFirst(): number {
-    const isQueued = this.firstInOrder < this.endInOrder && (this.late.size === 0 || this.isBefore(this.inOrder[this.firstInOrder]!, this.late.topItem));
-    return isQueued ? this.inOrder[this.firstInOrder++]! : this.late.pop();
+    while (this.skippedCount > 0 && this.ready.size > 0 && this.skippedFlags[this.ready.topItem]) this.ready.pop();
+    return this.ready.topKey;
   }
 
   /** The next request ready at `nowMs`, or -1. */
@@ -114,7 +79,7 @@ export class Driver {
     const readyMs = this.nextReadyMs();
     if (readyMs > nowMs || readyMs === Infinity) return -1;
     this.inFlight++;
-    const request = this.takeFirst();
+    const request = this.ready.pop();
     this.schedule.sent(request, this.arrivalMs(request, nowMs));
     return request;
   }

@@ -1,64 +1,6 @@
 import { expandRuns, tooManyBlocks } from './expand-runs.js';
+import { buildTrie, type PromptTrie } from './prompt-trie.js';
 import { sharedInt32, type BlockTable, type Workload } from './workload.js';
-
-/**
- * Prompts as paths of a trie over hash ids: node n stands for one id together with everything
- * before it. Nodes are numbered in order of first appearance.
- */
-export interface PromptTrie {
-  readonly nodeCount: number;
-  /** Nodes of request r = `nodes[offsets[r] .. offsets[r+1])`. */
-  readonly offsets: Int32Array;
-  readonly nodes: Int32Array;
-  /** Position of the node in its path, from 0. */
-  readonly depth: Int32Array;
-}
-
-/** Builds the trie over the first `idsOf(r)` hash ids of every request r. */
-export function buildTrie(workload: Workload, idsOf: (request: number) => number): PromptTrie {
-  const { requestCount, hashOffsets, hashIds } = workload;
-  const offsets = new Int32Array(requestCount + 1);
-  for (let r = 0; r < requestCount; r++) offsets[r + 1] = offsets[r]! + idsOf(r);
-  const total = offsets[requestCount]!;
-  const nodes = new Int32Array(total);
-  const parent = new Int32Array(total);
-  const id = new Int32Array(total);
-  const depth = new Int32Array(total);
-  // Open addressing, at most half full; a slot holds node + 1.
-  const bits = Math.max(4, 33 - Math.clz32(total));
-  const slots = new Int32Array(2 ** bits);
-  const mask = slots.length - 1;
-  let nodeCount = 0;
-  for (let r = 0; r < requestCount; r++) {
-    let node = -1;
-    const start = offsets[r]!;
-    const shift = hashOffsets[r]! - start;
-    for (let at = start; at < offsets[r + 1]!; at++) {
-      const hashId = hashIds[at + shift]!;
-      let slot = mix(node, hashId) >>> (32 - bits);
-      let found = slots[slot]! - 1;
-      while (found >= 0 && (parent[found] !== node || id[found] !== hashId)) {
-        slot = (slot + 1) & mask;
-        found = slots[slot]! - 1;
-      }
-      if (found < 0) {
-        found = nodeCount++;
-        parent[found] = node;
-        id[found] = hashId;
-        depth[found] = at - start;
-        slots[slot] = found + 1;
-      }
-      node = found;
-      nodes[at] = node;
-    }
-  }
-  return { nodeCount, offsets, nodes, depth: depth.subarray(0, nodeCount) };
-}
-
-function mix(parent: number, id: number): number {
-  const a = Math.imul(parent + 1, 0x9e3779b1) ^ Math.imul(id + 1, 0x85ebca6b);
-  return Math.imul(a ^ (a >>> 15), 0xc2b2ae35);
-}
 
 /**
  * Cuts every prompt into full engine blocks of `blockTokens` tokens and gives each a dense id, such
@@ -72,44 +14,58 @@ function mix(parent: number, id: number): number {
  */
 export function expandBlocks(workload: Workload, blockTokens: number): BlockTable {
   if (workload.newTokens || workload.authored) return expandRuns(workload, blockTokens);
-  const { requestCount, promptTokens, traceBlockTokens } = workload;
-  const fullBlocks = (r: number): number => Math.floor(promptTokens[r]! / blockTokens);
-  const trie = buildTrie(workload, (r) => Math.ceil((fullBlocks(r) * blockTokens) / traceBlockTokens));
+  const { promptTokens, traceBlockTokens } = workload;
+  const trie = buildTrie(workload, (r) => Math.ceil((Math.floor(promptTokens[r]! / blockTokens) * blockTokens) / traceBlockTokens));
+  // Engine blocks of the trace's size are the nodes.
+  if (blockTokens === traceBlockTokens) return { blockTokens, offsets: trie.offsets, blocks: trie.nodes, blockCount: trie.nodeCount };
+  return cutNodes(trie, workload, blockTokens);
+}
+
+function cutNodes({ offsets: nodeOffsets, nodes, nodeCount }: PromptTrie, { requestCount, promptTokens, traceBlockTokens }: Workload, blockTokens: number): BlockTable {
   const offsets = sharedInt32(requestCount + 1);
-  let total = 0;
+  let longest = 0;
   for (let r = 0; r < requestCount; r++) {
-    total += fullBlocks(r);
+    const total = offsets[r]! + Math.floor(promptTokens[r]! / blockTokens);
     if (total > 2 ** 31 - 1) throw tooManyBlocks(blockTokens);
     offsets[r + 1] = total;
+    longest = Math.max(longest, nodeOffsets[r + 1]! - nodeOffsets[r]!);
   }
-  /** First block that does not end before trace block `depth` does. */
-  const firstBlock = (depth: number): number => Math.floor((depth * traceBlockTokens) / blockTokens);
+  /** By depth: the first block that does not end before the trace block there does. */
+  const firstBlock = Int32Array.from({ length: longest + 1 }, (_, depth) => Math.floor((depth * traceBlockTokens) / blockTokens));
 
-  const used = new Int32Array(trie.nodeCount);
-  for (let r = 0; r < requestCount; r++) {
-    const full = fullBlocks(r);
-    const start = trie.offsets[r]!;
-    for (let at = start; at < trie.offsets[r + 1]!; at++) {
-      const node = trie.nodes[at]!;
-      const count = Math.min(full, firstBlock(at - start + 1)) - firstBlock(at - start);
-      if (count > used[node]!) used[node] = count;
-    }
-  }
-  const firstId = new Int32Array(trie.nodeCount);
+  /** Ids that each node owns, then its first one. */
+  const ids = new Int32Array(nodeCount);
+  for (let r = 0; r < requestCount; r++) countIds(nodes, nodeOffsets[r]!, nodeOffsets[r + 1]!, firstBlock, offsets[r + 1]! - offsets[r]!, ids);
   let blockCount = 0;
-  for (let node = 0; node < trie.nodeCount; node++) {
-    firstId[node] = blockCount;
-    blockCount += used[node]!;
+  for (let node = 0; node < nodeCount; node++) {
+    const count = ids[node]!;
+    ids[node] = blockCount;
+    blockCount += count;
   }
-  const blocks = sharedInt32(total);
-  for (let r = 0; r < requestCount; r++) {
-    let block = offsets[r]!;
-    const end = offsets[r + 1]!;
-    const start = trie.offsets[r]!;
-    for (let at = start; block < end; at++) {
-      const stop = Math.min(end, offsets[r]! + firstBlock(at - start + 1));
-      for (let id = firstId[trie.nodes[at]!]!; block < stop; id++) blocks[block++] = id;
-    }
-  }
+  const blocks = sharedInt32(offsets[requestCount]!);
+  for (let r = 0; r < requestCount; r++) writeBlocks(nodes, nodeOffsets[r]!, ids, firstBlock, blocks, offsets[r]!, offsets[r + 1]!);
   return { blockTokens, offsets, blocks, blockCount };
+}
+
+/** Raises the ids owned by the nodes `[start, end)` of a prompt to what its `full` blocks need. */
+function countIds(nodes: Int32Array, start: number, end: number, firstBlock: Int32Array, full: number, ids: Int32Array): void {
+  for (let at = start; at < end; at++) {
+    const node = nodes[at]!;
+    const count = Math.min(full, firstBlock[at - start + 1]!) - firstBlock[at - start]!;
+    if (count > ids[node]!) ids[node] = count;
+  }
+}
+
+/** Writes the blocks `[from, to)` of the prompt whose nodes begin at `start`. */
+function writeBlocks(nodes: Int32Array, start: number, firstId: Int32Array, firstBlock: Int32Array, blocks: Int32Array, from: number, to: number): void {
+  for (let block = from, depth = 0; block < to; depth++) {
+    const stop = Math.min(to, from + firstBlock[depth + 1]!);
+    writeRun(blocks, block, stop, firstId[nodes[start + depth]!]!);
+    block = stop;
+  }
+}
+
+/** Consecutive ids from `id` on. */
+function writeRun(blocks: Int32Array, from: number, to: number, id: number): void {
+  for (let block = from; block < to; block++) blocks[block] = id++;
 }

@@ -1,7 +1,8 @@
 import { meanAndStd, percentileNearest } from '../core/distribution.js';
-import { buildTrie, expandBlocks, type PromptTrie } from './expand.js';
+import { expandBlocks } from './expand.js';
 import { fullPrompts } from './full-prompts.js';
 import { lruHits } from './lru.js';
+import { buildTrie, type PromptTrie } from './prompt-trie.js';
 import type { Workload } from './workload.js';
 
 /** Nearest-rank figures of a length in tokens, or of a gap. */
@@ -173,7 +174,7 @@ function blockInfo(workload: Workload, trie: PromptTrie): BlockInfo {
     unique_prefixes: trie.nodeCount,
     prefix_reuse_ratio: repeated / trie.nodes.length,
     once_ratio: count(uses, (use) => use === 1) / unique,
-    distinct_first: count(trie.depth, (depth) => depth === 0),
+    distinct_first: new Set(Array.from({ length: requestCount }, (_, r) => trie.nodes[trie.offsets[r]!])).size,
   };
 }
 

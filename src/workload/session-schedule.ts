@@ -18,14 +18,16 @@ export class SessionSchedule implements Schedule {
 
   start(): void {
     if (this.mode.kind === 'open') {
-      for (const request of this.firstTurns) this.queue.add(request, this.workload.arrivalMs[request]! / this.mode.speedup);
+      this.sortFirstTurns();
+      this.addNextArrival();
     } else {
       for (let slot = 0; slot < this.mode.concurrency; slot++) this.startNextSession(0);
     }
   }
 
-  sent(): void {
-    // A session goes on at the end of its turn.
+  /** Sessions arrive in order, so one at a time waits in the queue. */
+  sent(request: number): void {
+    if (this.mode.kind === 'open' && this.workload.turn[request] === 0) this.addNextArrival();
   }
 
   ended(request: number, nowMs: number): void {
@@ -36,6 +38,25 @@ export class SessionSchedule implements Schedule {
     } else if (this.mode.kind === 'closed') {
       this.startNextSession(nowMs);
     }
+  }
+
+  /** By ready time, then session. */
+  private sortFirstTurns(): void {
+    const { session } = this.workload;
+    const { firstTurns } = this;
+    const before = (a: number, b: number): number => this.readyMs(a) - this.readyMs(b) || session[a]! - session[b]!;
+    for (let i = 1; i < firstTurns.length; i++) if (before(firstTurns[i - 1]!, firstTurns[i]!) > 0) return void firstTurns.sort(before);
+  }
+
+  private addNextArrival(): void {
+    if (this.nextSession === this.firstTurns.length) return;
+    const request = this.firstTurns[this.nextSession++]!;
+    this.queue.add(request, this.readyMs(request));
+  }
+
+  /** Of the first turn of a session, in an open loop. */
+  private readyMs(request: number): number {
+    return this.workload.arrivalMs[request]! / (this.mode.kind === 'open' ? this.mode.speedup : 1);
   }
 
   private startNextSession(nowMs: number): void {

@@ -29,11 +29,11 @@ export function readCase(folder: string, sharedRoot: string): RecordedCase {
 
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 
-/** `dynamo.replay` of 1.4.2: the recorded command line goes through our own flags. */
+/** `dynamo.replay` of 1.4.2: the recorded command line goes through our own flags; `CASE/` in it is the case's folder. */
 function readReplayCase(folder: string, sharedRoot: string): RecordedCase {
   const recorded = json(join(folder, 'case.json'));
   if (!recorded.cli) throw new InputError({ code: 'E-UNSUPPORTED', what: 'a run without a command line (planner of 1.6): not supported yet' });
-  const argv: string[] = recorded.cli.map((arg: string) => (arg === 'TRACE' ? join(sharedRoot, recorded.trace.file) : arg));
+  const argv: string[] = recorded.cli.map((arg: string) => (arg === 'TRACE' ? join(sharedRoot, recorded.trace.file) : arg.replaceAll('"CASE/', `"${folder}/`)));
   const command = addReplayFlags(new Command().argument('[trace...]').exitOverride()).parse(argv, { from: 'user' });
   const plan = planReplay(command.args, command.opts());
   const rows = new Map<number, Record<string, unknown>>();

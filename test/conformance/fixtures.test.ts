@@ -11,7 +11,7 @@ describe('recorded runs that ship with the project', () => {
   const folders = ['cases', 'aisimulate-0.13'].flatMap((place) => caseFolders(join(recorded, 'golden', place)));
 
   it('are there', () => {
-    expect(folders).toHaveLength(13);
+    expect(folders).toHaveLength(15);
   });
 
   it.each(folders.map((folder) => [folder.split('/').at(-1)!, folder]))('%s', async (_name, folder) => {

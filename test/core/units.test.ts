@@ -35,7 +35,7 @@ describe('quantities', () => {
     expect(parseQuantity(0, '0', 'bandwidth')).toEqual({ ok: true, value: 0 });
   });
 
-  it.each<Dimension>(['time', 'size', 'bandwidth', 'request rate', 'token rate', 'price', 'percentage'])('written %s reads back the same', (dimension) => {
+  it.each<Dimension>(['time', 'size', 'bandwidth', 'request rate', 'session rate', 'token rate', 'price', 'percentage'])('written %s reads back the same', (dimension) => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1e15, noNaN: true }), (number) => {
         const text = formatQuantity(number, dimension);

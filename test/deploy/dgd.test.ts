@@ -88,6 +88,15 @@ describe('aggregated', () => {
     );
   });
 
+  it('data-parallel ranks: a flag, and the GPUs of all; over nodes where one has too few (spec: dgd section 12 example 9)', () => {
+    const one = component(scenario({ pools: [pool('agg', 2, 2, { ranks: 4 })] }), 'VllmWorker');
+    expect([one.nodeCount, one.gpusPerPod, one.words.join(' ')]).toEqual([1, 8, expect.stringContaining('--tensor-parallel-size 2 --data-parallel-size 4 ')]);
+    const two = scenario({ pools: [pool('agg', 1, 4, { ranks: 4 })] });
+    expect(component(two, 'VllmWorker')).toMatchObject({ nodeCount: 2, gpusPerPod: 8 });
+    expect(validateDgd(generateDgd(two).manifest)).toEqual([]);
+    expect(component(scenario(), 'VllmWorker').words).not.toContain('--data-parallel-size');
+  });
+
   it('publishes KV events for the KV router only', () => {
     expect(flagValue(component(scenario({ router: { policy: 'round_robin' } }), 'VllmWorker').words, '--kv-events-config')).toBeNull();
   });
@@ -205,6 +214,10 @@ describe('what cannot be deployed', () => {
     [scenario({ model: null }), {}, 'error E-MISSING: deployment.model'],
     [scenario({ model: './models/config.json' }), {}, 'error E-UNSUPPORTED: deployment.model'],
     [scenario({ pools: [pool('agg', 1, 1, { preemption: 'fifo' })] }), {}, 'error E-UNSUPPORTED: deployment.agg.engine.preemption'],
+    [scenario({ pools: [pool('agg', 1, 1, { blockManager: 'kvbm' })] }), {}, "error E-UNSUPPORTED: deployment.agg.kv.eviction: vLLM cannot be told to evict by 'lineage'; only 'lru' can be deployed"],
+    [scenario({ pools: [pool('agg', 1, 16, { ranks: 2 })] }), {}, 'error E-UNSUPPORTED: deployment.agg.dp: the operator cannot start data-parallel ranks of 16 GPUs on nodes of 8; use replicas instead of dp, or tp of at most 8'],
+    [scenario({ pools: [pool('agg', 1, 6, { ranks: 4 })] }), {}, 'error E-FIT: deployment.agg.tp: ranks of 6 GPUs do not fill a node of 8; use a tp that divides 8'],
+    [scenario({ pools: [pool('agg', 1, 4, { ranks: 3 })] }), {}, 'error E-FIT: deployment.agg.dp: 12 GPUs do not fill 2 nodes of 8'],
     [scenario({ pools: [pool('agg', 1, 1, { name: 'sglang' })] }), {}, "error E-UNSUPPORTED: deployment.engine: manifests for sglang are not supported yet; only 'vllm' can be deployed"],
     [scenario({ pools: [pool('agg', 1, 1, { name: 'trtllm' })] }), {}, 'error E-UNSUPPORTED: deployment.engine: manifests for trtllm are not supported yet'],
     [scenario({ pools: [pool('agg', 1, 1, { speculative: { tokens: 2, accept: [0.85, 0.3], seed: 42 } })] }), {}, 'error E-UNSUPPORTED: deployment.speculative: manifests with speculative decoding are not supported yet; deploy without it'],

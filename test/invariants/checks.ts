@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { BlockPool } from '../../src/kv/block-pool.js';
+import type { SegmentPool } from '../../src/kv/segment-pool.js';
 import { STATUS, type Observations } from '../../src/metrics/observations.js';
 import type { SimulationConfig } from '../../src/sim/config.js';
 import { Simulation } from '../../src/sim/simulation.js';
@@ -96,8 +96,8 @@ function scale(simulation: Simulation, { kind, pool: poolIndex, worker: index, s
 }
 
 /** The engine keeps its pool to itself; tests may look. */
-function poolOf(worker: Worker): BlockPool {
-  return (worker.engine as unknown as { cache: { pool: BlockPool } }).cache.pool;
+function poolOf(worker: Worker): SegmentPool {
+  return (worker.engine as unknown as { cache: { pool: SegmentPool } }).cache.pool;
 }
 
 function checkBlocks(worker: Worker): void {
@@ -232,7 +232,8 @@ function checkDrained({ requests: c }: Observations, drainedAt: ReadonlyMap<Work
   for (const [worker, atMs] of drainedAt) {
     const { role } = worker.pool.config;
     const [chosen, whenMs] = role === 'prefill' ? [c.prefillWorker, c.arrivalMs] : [c.decodeWorker, role === 'decode' ? c.sourceHeldMs : c.arrivalMs];
-    for (let r = 0; r < c.count; r++) if (chosen[r] === worker.index) expect(whenMs[r], 'INV-13').toBeLessThanOrEqual(atMs);
+    const own = worker.ranks.map(({ index }) => index);
+    for (let r = 0; r < c.count; r++) if (own.includes(chosen[r]!)) expect(whenMs[r], 'INV-13').toBeLessThanOrEqual(atMs);
     if (!c.status.includes(STATUS.unfinished)) expect(worker.state, 'INV-13').toBe('removed');
   }
 }
@@ -246,7 +247,7 @@ function checkIndex(config: SimulationConfig, simulation: Simulation, table: Blo
     const request = attempt % workload.requestCount;
     const worker = pool.workers[pool.router.route(request)]!;
     const blocks = table.blocks.subarray(table.offsets[request]!, table.offsets[request + 1]!);
-    const missing = blocks.findIndex((block) => poolOf(worker).find(block) === 0);
+    const missing = blocks.findIndex((block) => !poolOf(worker).isCached(block));
     expect(pool.router.lastOverlapTokens, 'INV-10').toBe((missing < 0 ? blocks.length : missing) * table.blockTokens);
     pool.router.finished(request);
     asked.add(request);

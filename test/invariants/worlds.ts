@@ -49,6 +49,7 @@ const engine = fc.record({
   chunkedPrefill: fc.boolean(),
   contextTokens: fc.constantFrom(null, null, 12, 70),
   preemption: fc.constantFrom('lifo' as const, 'fifo' as const),
+  ranks: fc.constantFrom(1, 1, 1, 2),
 });
 
 const router = fc.record({

@@ -1,5 +1,5 @@
 import { KeyedHeap } from '../../src/core/heap.js';
-import type { CacheListener } from '../../src/kv/block-pool.js';
+import type { CacheListener } from '../../src/kv/pool.js';
 import type { Pool } from './pool.js';
 
 const PRIVATE = -1;
@@ -71,7 +71,7 @@ export class LineagePool implements Pool {
     this.contentOf[copy] = content;
     this.parentOf[copy] = parent;
     this.copyOf[content] = copy + 1;
-    this.listener?.stored(content);
+    this.listener?.stored(content, 1);
   }
 
   release(copy: number): void {
@@ -106,7 +106,7 @@ export class LineagePool implements Pool {
       this.copyOf[content] = 0;
       this.contentOf[copy] = PRIVATE;
       this.freeCopies.push(copy);
-      this.listener?.removed(content);
+      this.listener?.removed(content, 1);
       return;
     }
   }

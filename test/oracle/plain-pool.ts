@@ -1,4 +1,4 @@
-import type { CacheListener } from '../../src/kv/block-pool.js';
+import type { CacheListener } from '../../src/kv/pool.js';
 import type { Pool } from './pool.js';
 
 const PRIVATE = -1;
@@ -85,7 +85,7 @@ export class BlockPool implements Pool {
     let youngest = this.firstCopy[content]! - 1;
     if (youngest < 0) {
       this.firstCopy[content] = copy + 1;
-      this.listener?.stored(content);
+      this.listener?.stored(content, 1);
       return;
     }
     while (this.nextCopy[youngest]! !== 0) youngest = this.nextCopy[youngest]! - 1;
@@ -121,7 +121,7 @@ export class BlockPool implements Pool {
     const content = this.contentOf[copy]!;
     if (this.firstCopy[content] === copy + 1) {
       this.firstCopy[content] = this.nextCopy[copy]!;
-      if (this.nextCopy[copy] === 0) this.listener?.removed(content);
+      if (this.nextCopy[copy] === 0) this.listener?.removed(content, 1);
     } else {
       let before = this.firstCopy[content]! - 1;
       while (this.nextCopy[before]! !== copy + 1) before = this.nextCopy[before]! - 1;

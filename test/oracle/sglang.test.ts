@@ -28,6 +28,8 @@ const knobs = fc.record({
   ranks: fc.constantFrom(1, 1, 1, 1, 2),
   speculative: fc.constantFrom(undefined, undefined, undefined, undefined, { tokens: 2, accept: [0.7, 0.4], seed: 3 }),
   byTokens: fc.boolean(),
+  /** A pool that cannot grow may run its workers apart. */
+  fixedSize: fc.boolean(),
   /** Full prompts; sessions grow by their outputs; outputs known in advance that others may ask for. */
   history: fc.constantFrom('full' as const, 'full' as const, 'delta' as const, 'authored' as const),
   /** Several requests have the same prompt. */
@@ -44,7 +46,7 @@ function setupOf({ setup }: World, drawn: Knobs): Setup {
   const disaggregated = typeof setup.workers !== 'number';
   const engine: Partial<EngineSpec> = {
     ...setup.engine, name: 'sglang', blockTokens: pageTokens, maxNumSeqs: drawn.maxNumSeqs, prefixCaching: drawn.prefixCaching, chunkedPrefill: true,
-    ...(disaggregated ? {} : { ranks }), ...(speculative && !disaggregated ? { speculative } : {}),
+    ranks, ...(speculative && !disaggregated ? { speculative } : {}),
     sglang: {
       schedulePolicy: drawn.schedulePolicy, maxPrefillTokens: drawn.maxPrefillTokens, chunkedPrefillSize: drawn.chunkPages * pageTokens,
       clipMaxNewTokens: drawn.clipMaxNewTokens, scheduleConservativeness: drawn.scheduleConservativeness, decodeInterval: drawn.decodeInterval,
@@ -81,9 +83,9 @@ describe('sglang against the plain stepper', () => {
     fc.assert(
       fc.property(world, knobs, (drawn, own) => {
         const setup = setupOf(drawn, own);
-        const run = (createEngine?: Setup['createEngine']): Observations => finish(simulationOf(workloadWith(drawn, own), { ...setup, ...(createEngine && { createEngine }) }));
-        const plain = run((config, context) => new SglangStepper(config, context));
-        expectSame(run(), plain, { unfinished: true });
+        const run = (more: Setup): Observations => finish(simulationOf(workloadWith(drawn, own), { ...setup, ...more }));
+        const plain = run({ createEngine: (config, context) => new SglangStepper(config, context) });
+        expectSame(run(own.fixedSize ? { maxWorkers: undefined } : {}), plain, { unfinished: true });
         for (const pool of plain.pools) {
           seen.retractions += pool.preemptions;
           seen.evictions += pool.evictedBlocks;

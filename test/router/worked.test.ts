@@ -204,13 +204,13 @@ describe('the KV router over its life', () => {
     router.route(0);
     expect(costs[0]).toEqual([8, 8, 8]);
     const listener = router.cacheListener(1)!;
-    for (let block = 0; block < 4; block++) listener.stored(block);
+    for (let block = 0; block < 4; block++) listener.stored(block, 1);
     // Worker 1: 4 blocks of prompt still to compute and 4 live ones, 6 asked, 4 of them cached, 2 new.
     router.route(1);
     expect(costs[1]).toEqual([12, 4 + 6 - 4 + 4 + 2, 12]);
     expect(router.lastOverlapTokens).toBe(0);
     router.firstToken(0);
-    listener.removed(3);
+    listener.removed(3, 1);
     router.finished(0);
     router.setEligible(0, false);
     expect(router.route(2)).toBe(1);

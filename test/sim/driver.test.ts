@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Driver, type DriverMode } from '../../src/workload/driver.js';
 import type { Workload } from '../../src/workload/workload.js';
@@ -58,6 +59,21 @@ describe('order', () => {
     expect(driver.pop(0)).toBe(-1);
     driver.ended(1, 1);
     expect([driver.pop(9), driver.pop(9), driver.pop(9), driver.pop(9)]).toEqual([0, 2, 3, -1]);
+  });
+
+  it('first turns in any order of the file arrive by time, then session', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(6), { minLength: 1, maxLength: 12 }), fc.constantFrom(0.5, 1, 3), (times, speedup) => {
+        const earliest = Math.min(...times);
+        const driver = new Driver(workloadOf(times.map((arrivalMs) => turn({ arrivalMs }))), { kind: 'open', speedup });
+        const expected = times.map((at, request) => ({ request, at: (at - earliest) / speedup })).sort((a, b) => a.at - b.at || a.request - b.request);
+        for (const { request, at } of expected) {
+          expect(driver.nextReadyMs()).toBe(at);
+          expect(driver.pop(at)).toBe(request);
+        }
+        expect(driver.nextReadyMs()).toBe(Infinity);
+      }),
+    );
   });
 });
 

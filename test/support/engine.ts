@@ -5,7 +5,7 @@ import { Sequences } from '../../src/engine/sequences.js';
 import type { EngineSpec } from '../../src/scenario/scenario.js';
 import type { PassTiming } from '../../src/timing/timing.js';
 import { expandBlocks } from '../../src/workload/expand.js';
-import { ENGINE, FIXED, ns, spyTiming, workloadOf, type LiteralRequest } from './simulate.js';
+import { ENGINE, FIXED, ns, spyTiming, tokens, workloadOf, type LiteralRequest } from './simulate.js';
 
 /** What one pass showed. Requests by number. */
 export interface PassRow {
@@ -62,7 +62,11 @@ export function passesOf(requests: readonly LiteralRequest[], setup: EngineSetup
       },
       cacheNewsAtPassEnd: false,
       hearsGenerated: true,
-      cacheListener: { stored: (block) => void seen.stored.push(block), removed: (block) => void seen.removed.push(block) },
+      cacheListener: {
+        stored: (first, count) => void seen.stored.push(...tokens(first, count)),
+        // A run is evicted from its end.
+        removed: (first, count) => void seen.removed.push(...tokens(first, count).reverse()),
+      },
     },
   );
   const arrivals = requests.map((request, i) => ({ i, atMs: request.arrivalMs ?? 0 })).sort((a, b) => a.atMs - b.atMs || a.i - b.i);

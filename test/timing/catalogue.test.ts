@@ -141,27 +141,28 @@ describe('environment', () => {
 });
 
 describe('registry', () => {
+  const blocks = { decodeBy: 'blocks', leastDecodeMs: 1 } as const;
   const spec = (source: TimingSpec['source']): TimingSpec => ({ source, prefillMs: 12, decodeMs: 3, speedup: 1, decodeSpeedup: 1 });
   const pool = { model: 'Qwen/Qwen3-32B', hardware: 'h200_sxm', engine, tp: 2 };
   const shape = { prefillRequests: 1, prefillEndTokens: 100, prefillStartTokens: 0, prefillAttentionTokens2: 1e4, decodeRequests: 1, decodeContextTokens: 10, occupiedBlocks: 1, capacityBlocks: 100, blockTokens: 16 };
 
   it('makes each source, named in its description', () => {
     for (const source of ['polynomial', 'fixed', 'fitted'] as const) {
-      const { timing, description } = createTiming(spec(source), pool, 'blocks');
+      const { timing, description } = createTiming(spec(source), pool, blocks);
       expect(description.source).toBe(source);
       expect(timing.prefillMs(shape)).toBeGreaterThan(0);
     }
-    expect(createTiming(spec('fixed'), pool, 'blocks').timing.prefillMs(shape)).toBe(12);
+    expect(createTiming(spec('fixed'), pool, blocks).timing.prefillMs(shape)).toBe(12);
   });
 
   it('shares the fitted timing of one shape, and not across shapes', () => {
-    const first = createTiming(spec('fitted'), pool, 'blocks');
-    expect(createTiming(spec('fitted'), { ...pool }, 'tokens')).toBe(first);
-    expect(createTiming(spec('fitted'), { ...pool, tp: 4 }, 'blocks')).not.toBe(first);
+    const first = createTiming(spec('fitted'), pool, blocks);
+    expect(createTiming(spec('fitted'), { ...pool }, { ...blocks, decodeBy: 'tokens' })).toBe(first);
+    expect(createTiming(spec('fitted'), { ...pool, tp: 4 }, blocks)).not.toBe(first);
   });
 
   it('refuses fitted without model or hardware, or where nothing covers', () => {
-    expect(() => createTiming(spec('fitted'), { ...pool, model: null }, 'blocks')).toThrow(/E-MISSING/);
-    expect(() => createTiming(spec('fitted'), { ...pool, hardware: 'l4' }, 'blocks')).toThrow(/E-HARDWARE/);
+    expect(() => createTiming(spec('fitted'), { ...pool, model: null }, blocks)).toThrow(/E-MISSING/);
+    expect(() => createTiming(spec('fitted'), { ...pool, hardware: 'l4' }, blocks)).toThrow(/E-HARDWARE/);
   });
 });

@@ -1,6 +1,6 @@
 import type { Problem } from '../../core/problem.js';
 import type { EngineName, EngineSpec, Fidelity, SglangSpec, SpeculativeSpec } from '../scenario.js';
-import { JsonReader, boolean, integer, number, oneOf, parseJsonObject, type LocatedJson } from './json-args.js';
+import { JsonReader, boolean, integer, nonEmptyText, number, oneOf, parseJsonObject, type LocatedJson } from './json-args.js';
 
 /** One engine-arguments object of `dynamo.replay` (MockEngineArgs). */
 export interface EngineArgs {
@@ -14,6 +14,8 @@ export interface EngineArgs {
   readonly kvBytesPerToken: number | null;
   readonly kvBytesPerSecond: number | null;
   readonly charge: 'full' | 'missing';
+  /** Planner profile that times the passes; null = the polynomial. */
+  readonly profilePath: string | null;
   readonly warnings: readonly Problem[];
 }
 
@@ -21,10 +23,9 @@ export interface EngineArgs {
 const READ = [
   'engine_type', 'num_gpu_blocks', 'block_size', 'max_model_len', 'max_num_seqs', 'max_num_batched_tokens', 'enable_prefix_caching', 'enable_chunked_prefill',
   'speedup_ratio', 'decode_speedup_ratio', 'dp_size', 'worker_type', 'is_prefill', 'is_decode', 'kv_bytes_per_token', 'kv_transfer_bandwidth',
-  'kv_transfer_timing_mode', 'preemption_mode', 'g1_backend', 'num_g2_blocks', 'num_g3_blocks', 'aic_nextn', 'aic_nextn_accept_rates', 'aic_mtp_seed', 'sglang', 'trtllm',
+  'kv_transfer_timing_mode', 'preemption_mode', 'g1_backend', 'num_g2_blocks', 'num_g3_blocks', 'aic_nextn', 'aic_nextn_accept_rates', 'aic_mtp_seed', 'sglang', 'trtllm', 'planner_profile_data', 'startup_time',
 ] as const;
 const NOT_BUILT: Readonly<Record<string, string>> = {
-  planner_profile_data: 'profile timing is not supported yet',
   enable_g4_storage: 'KV cache tiers are not supported yet',
   ...Object.fromEntries(
     ['backend', 'system', 'backend_version', 'model_path', 'tp_size', 'moe_tp_size', 'moe_ep_size', 'attention_dp_size', 'gemm_dtype', 'moe_dtype', 'fmha_dtype', 'kv_cache_dtype', 'comm_dtype'].map(
@@ -34,7 +35,7 @@ const NOT_BUILT: Readonly<Record<string, string>> = {
 };
 /** Accepted by the reference and without effect in an offline replay of this configuration. */
 const WITHOUT_EFFECT = [
-  'startup_time', 'offload_batch_size', 'bandwidth_g1_to_g2_gbps', 'bandwidth_g2_to_g1_gbps', 'bandwidth_g2_to_g3_gbps', 'bandwidth_g3_to_g2_gbps',
+  'offload_batch_size', 'bandwidth_g1_to_g2_gbps', 'bandwidth_g2_to_g1_gbps', 'bandwidth_g2_to_g3_gbps', 'bandwidth_g3_to_g2_gbps',
   'bandwidth_g2_to_g4_gbps', 'bandwidth_g4_to_g2_gbps', 'gpu_memory_utilization', 'mem_fraction_static', 'free_gpu_memory_fraction', 'handoff_session_timeout_ms', 'bootstrap_port',
   'zmq_kv_events_port', 'zmq_replay_port', 'enable_local_indexer', 'reasoning', 'response_replay_trace_path', 'router_queue_policy', 'has_perf_model',
 ] as const;
@@ -55,6 +56,7 @@ export function parseEngineArgs(text: string, source: string, fidelity: Exclude<
     if (reader.json.values[key] !== undefined && reader.json.values[key] !== null) reader.refuse(key, what);
   }
   for (const key of WITHOUT_EFFECT) if (reader.has(key)) reader.ignore(key, 'has no effect in this replay');
+  if (reader.get('startup_time', number(0), 0) > 0) reader.ignore('startup_time', 'has no effect: every worker is ready at the start, and nothing adds workers');
   const speedup = reader.get('speedup_ratio', number(0), 1);
   const bandwidth = reader.get('kv_transfer_bandwidth', number(0), 0);
   const result: EngineArgs = {
@@ -66,6 +68,7 @@ export function parseEngineArgs(text: string, source: string, fidelity: Exclude<
     kvBytesPerToken: reader.get('kv_bytes_per_token', integer(0), 0) || null,
     kvBytesPerSecond: bandwidth > 0 ? bandwidth * 1e9 : null,
     charge: reader.get('kv_transfer_timing_mode', oneOf('full_prompt', 'destination_missing'), 'full_prompt') === 'full_prompt' ? 'full' : 'missing',
+    profilePath: reader.get('planner_profile_data', nonEmptyText, '') || null,
     warnings: reader.warnings,
   };
   reader.check();

@@ -1,4 +1,5 @@
-import { LineCounter, isMap, isScalar, parseDocument, type YAMLMap } from 'yaml';
+import { createRequire } from 'node:module';
+import type { YAMLMap } from 'yaml';
 import { InputError, type Problem } from '../../core/problem.js';
 import { suggest } from '../suggest.js';
 
@@ -26,13 +27,14 @@ export function parseJsonObject(text: string, source: string): LocatedJson {
   if (typeof values !== 'object' || values === null || Array.isArray(values)) {
     throw new InputError({ code: 'E-TYPE', file: source, line: 1, col: 1, what: 'expected a JSON object', hint: "for example '{\"block_size\": 64}'" });
   }
-  const counter = new LineCounter();
-  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false });
-  const map = isMap(document.contents) ? (document.contents as YAMLMap) : null;
   return {
     source,
     values: values as Record<string, unknown>,
     problem: (key, code, what, hint) => {
+      const { LineCounter, isMap, isScalar, parseDocument } = yaml();
+      const counter = new LineCounter();
+      const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false });
+      const map = isMap(document.contents) ? (document.contents as YAMLMap) : null;
       const pair = map?.items.find((item) => isScalar(item.key) && item.key.value === key);
       const node = pair && (code === 'E-FIELD' || code === 'E-UNSUPPORTED' ? pair.key : pair.value);
       const offset = (node as { range?: [number, number, number] } | null | undefined)?.range?.[0] ?? 0;
@@ -42,8 +44,14 @@ export function parseJsonObject(text: string, source: string): LocatedJson {
   };
 }
 
+/** Only a complaint needs places, and the library takes as long to load as a small run. */
+function yaml(): typeof import('yaml') {
+  return createRequire(import.meta.url)('yaml') as typeof import('yaml');
+}
+
 /** Where a YAML reader stops is where JSON breaks, or the start. */
 function syntaxPlace(text: string, source: string): { file: string; line: number; col: number } {
+  const { LineCounter, parseDocument } = yaml();
   const counter = new LineCounter();
   const error = parseDocument(text, { lineCounter: counter }).errors[0];
   const place = error?.linePos?.[0];
@@ -66,6 +74,8 @@ export const number =
     typeof value === 'number' && Number.isFinite(value) && value >= least ? { value } : { expected: `a finite number of at least ${least}` };
 
 export const boolean: Reader<boolean> = (value) => (typeof value === 'boolean' ? { value } : { expected: 'true or false' });
+
+export const nonEmptyText: Reader<string> = (value) => (typeof value === 'string' && value !== '' ? { value } : { expected: 'text' });
 
 export const oneOf =
   <T extends string>(...choices: readonly T[]): Reader<T> =>

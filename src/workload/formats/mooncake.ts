@@ -1,8 +1,9 @@
 import { InputError, type Problem } from '../../core/problem.js';
-import { WorkloadBuilder, type TokenRun } from '../builder.js';
+import { WorkloadBuilder, pushRising, type TokenRun } from '../builder.js';
 import type { Workload } from '../workload.js';
-import { lineBatches, traceName } from './lines.js';
+import { lineBlocks, traceName } from './lines.js';
 import { columnOf, scanRow, type RowMember } from './json-row.js';
+import { PlainRows } from './mooncake-bytes.js';
 import { MAX_TOKENS } from './row-fields.js';
 
 export interface MooncakeOptions {
@@ -61,26 +62,18 @@ interface Session {
  */
 export async function readMooncake(path: string, options: MooncakeOptions): Promise<Workload> {
   const reader = new MooncakeReader(path, options);
-  let skip = options.skip ?? 0;
-  const limit = options.requests ?? Infinity;
-  let lineNumber = 0;
-  reading: for await (const lines of lineBatches(path)) {
-    for (const text of lines) {
-      lineNumber++;
-      if (text.trim() === '') continue;
-      if (skip-- > 0) continue;
-      if (reader.requestCount >= limit) break reading;
-      reader.read(text, lineNumber);
-    }
-  }
+  for await (const block of lineBlocks(path)) if (reader.readBlock(block)) break;
   return reader.finish();
 }
 
 class MooncakeReader {
   private readonly builder: WorkloadBuilder;
+  private readonly plain: PlainRows;
   private readonly sessions = new Map<string, Session>();
   private readonly lines: number[] = [];
   private readonly unread = new Map<string, { line: number; rows: number }>();
+  private readonly limit: number;
+  private skip: number;
   private clamped: { line: number; rows: number; what: string } | null = null;
   private text = '';
   private line = 0;
@@ -90,15 +83,39 @@ class MooncakeReader {
     private readonly options: MooncakeOptions,
   ) {
     this.builder = new WorkloadBuilder(traceName(path), options.blockTokens, options.delta ?? false);
+    this.plain = new PlainRows(options.blockTokens);
+    this.limit = options.requests ?? Infinity;
+    this.skip = options.skip ?? 0;
   }
 
-  get requestCount(): number {
-    return this.builder.requestCount;
+  /** Reads whole lines; answers whether those wanted are complete. */
+  readBlock(block: Buffer): boolean {
+    for (let at = 0; at < block.length; ) {
+      const left = this.limit - this.builder.requestCount;
+      if (left <= 0) return true;
+      if (this.skip <= 0) at = this.readPlain(block, at, left);
+      if (at === block.length || this.plain.count > 0) continue;
+      const end = block.indexOf('\n', at) + 1;
+      this.line++;
+      this.readText(block.toString('utf8', at, end - 1));
+      at = end;
+    }
+    return false;
   }
 
-  read(text: string, line: number): void {
+  /** Takes the rows from `at` on that are of the plain kind, `most` at most; answers where the next line starts. */
+  private readPlain(block: Buffer, at: number, most: number): number {
+    const { plain } = this;
+    const next = plain.scan(block, at, most);
+    this.builder.addFirstTurns(plain, this.line + 1);
+    pushRising(this.lines, this.line + 1, plain.count);
+    this.line += plain.count;
+    return next;
+  }
+
+  private readText(text: string): void {
+    if (text.trim() === '' || this.skip-- > 0) return;
     this.text = text;
-    this.line = line;
     const fields = this.fields(this.parse());
     const hashIds = this.hashIds(fields.hash_ids);
     const promptTokens = this.promptTokens(fields.input_length, hashIds.length);
@@ -106,11 +123,11 @@ class MooncakeReader {
     const authored = this.authored(fields.output_token_ids, outputTokens);
     const timing = this.timing(fields);
     this.builder.addRequest({ ...timing, promptTokens, outputTokens, ...(authored && { authored }) }, hashIds);
-    this.lines.push(line);
+    this.lines.push(this.line);
   }
 
   finish(): Workload {
-    if (this.requestCount === 0) {
+    if (this.builder.requestCount === 0) {
       const what = this.options.skip ? `no request after the first ${this.options.skip}` : 'holds no request';
       throw new InputError({ code: 'E-TRACE', file: this.path, what, hint: 'a trace needs at least one row' });
     }
@@ -237,7 +254,7 @@ class MooncakeReader {
     const session = name === undefined ? undefined : this.sessions.get(name);
     if (session !== undefined) return { session: session.index, arrivalMs: NaN, delayMs: this.laterDelay(session, timestampMs, delayMs) };
     if (delayMs > 0) throw this.refused('delay', 'stands on the first turn of its session', 'give the first turn a timestamp only');
-    const index = this.builder.addSession(name ?? `request_${this.line}`);
+    const index = this.builder.addSession(name ?? this.line);
     if (name !== undefined) this.sessions.set(name, { index, lastTimestampMs: timestampMs });
     return { session: index, arrivalMs: timestampMs, delayMs: 0 };
   }

@@ -2,14 +2,8 @@ import { statSync } from 'node:fs';
 import { InputError } from '../../core/problem.js';
 import type { Fidelity } from '../../scenario/scenario.js';
 import type { Workload } from '../workload.js';
-import { readAgenticMooncake } from './agentic-mooncake.js';
-import { readBailian } from './bailian.js';
-import { readBurstGpt } from './burstgpt.js';
 import { lineBatches } from './lines.js';
 import { readMooncake } from './mooncake.js';
-import { readRequestTrace } from './request-trace.js';
-import { readTrie } from './trie.js';
-import { readWeka } from './weka.js';
 
 export interface TraceOptions {
   /** Tokens per hash id; null = what the file says, else 512. */
@@ -23,8 +17,8 @@ export interface TraceOptions {
   readonly skip?: number;
   /** Leading blocks that sessions of a group share (applied_compute_agentic). */
   readonly sharedPrefix?: { readonly ratio: number; readonly groups: number } | null;
-  /** Times inside sub-agents (weka). */
-  readonly nestedTimestamps?: 'auto' | 'relative' | 'absolute';
+  /** Times inside sub-agents (weka only); absent = found from them. */
+  readonly nestedTimestamps?: 'relative' | 'absolute';
 }
 
 interface Format {
@@ -34,21 +28,22 @@ interface Format {
   readonly manyFiles?: boolean;
 }
 
+/** The reader of a format that has one file; its module is loaded only when a trace is of that format. */
 const one =
-  (read: (path: string, options: TraceOptions) => Promise<Workload>): Format['read'] =>
-  (paths, options) =>
-    read(paths[0]!, options);
+  (load: () => Promise<(path: string, options: TraceOptions) => Promise<Workload>>): Format['read'] =>
+  async (paths, options) =>
+    (await load())(paths[0]!, options);
 
 /** A new format is one file and one line here. */
 const FORMATS = {
-  mooncake: { read: one((path, options) => readMooncake(path, { ...options, blockTokens: options.blockTokens ?? 512 })), cuts: true },
-  'mooncake-delta': { read: one((path, options) => readMooncake(path, { ...options, blockTokens: options.blockTokens ?? 512, delta: true })), cuts: true },
-  agentic_mooncake: { read: one(readAgenticMooncake), cuts: false },
-  applied_compute_agentic: { read: one(readTrie), cuts: true },
-  dynamo: { read: readRequestTrace, cuts: false, manyFiles: true },
-  weka: { read: one(readWeka), cuts: false },
-  bailian: { read: one(readBailian), cuts: true },
-  burstgpt: { read: one(readBurstGpt), cuts: true },
+  mooncake: { read: ([path], options) => readMooncake(path!, { ...options, blockTokens: options.blockTokens ?? 512 }), cuts: true },
+  'mooncake-delta': { read: ([path], options) => readMooncake(path!, { ...options, blockTokens: options.blockTokens ?? 512, delta: true }), cuts: true },
+  agentic_mooncake: { read: one(async () => (await import('./agentic-mooncake.js')).readAgenticMooncake), cuts: false },
+  applied_compute_agentic: { read: one(async () => (await import('./trie.js')).readTrie), cuts: true },
+  dynamo: { read: async (paths, options) => (await import('./request-trace.js')).readRequestTrace(paths, options), cuts: false, manyFiles: true },
+  weka: { read: one(async () => (await import('./weka.js')).readWeka), cuts: false },
+  bailian: { read: one(async () => (await import('./bailian.js')).readBailian), cuts: true },
+  burstgpt: { read: one(async () => (await import('./burstgpt.js')).readBurstGpt), cuts: true },
 } as const satisfies Readonly<Record<string, Format>>;
 
 export type TraceFormat = keyof typeof FORMATS;
@@ -66,6 +61,9 @@ export async function readTrace(paths: readonly string[], format: TraceFormat | 
   if (paths.length > 1 && !manyFiles) throw new InputError({ code: 'E-COMBINATION', file: paths[1]!, what: `${paths.length} files given, and a trace of format ${name} is one`, hint: 'give one file' });
   if (!cuts && ((options.requests ?? null) !== null || (options.skip ?? 0) > 0)) {
     throw new InputError({ code: 'E-COMBINATION', file: paths[0]!, what: `a part of a trace of format ${name} cannot run alone: requests wait for each other`, hint: 'use all of it' });
+  }
+  if (name !== 'weka' && options.nestedTimestamps !== undefined) {
+    throw new InputError({ code: 'E-NO-EFFECT', file: paths[0]!, path: 'workload.nested_timestamps', what: `not read with a trace of format ${name}`, hint: 'remove it' });
   }
   return read(paths, options);
 }

@@ -21,7 +21,7 @@ export async function readWeka(path: string, options: TraceOptions): Promise<Wor
   for (const file of wekaFiles(path)) documents.push(...(await documentsOf(file)));
   if (documents.length === 0) throw noRequest(path);
   const blockTokens = checkBlockTokens(documents, options.blockTokens);
-  const relative = options.nestedTimestamps === undefined || options.nestedTimestamps === 'auto' ? documents.some(precedesItsAgent) : options.nestedTimestamps === 'relative';
+  const relative = options.nestedTimestamps === undefined ? documents.some(precedesItsAgent) : options.nestedTimestamps === 'relative';
   const names = new Set<string>();
   const rows: DagRow[] = [];
   const numbers = { next: 0 };

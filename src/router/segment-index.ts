@@ -1,0 +1,75 @@
+import type { BlockSegments } from '../workload/segments.js';
+
+/**
+ * Which workers cache how much of each segment: what a worker caches of one is a prefix of it, so one
+ * number says it all and a look-up costs segments, not blocks. Source: spec router section 6, fast-core section 9.
+ */
+export class SegmentIndex {
+  /** Cached blocks by segment · workers + worker. */
+  private readonly cached: Int32Array;
+  /** Segment of the last block asked for. */
+  private last = 0;
+
+  constructor(
+    private readonly segments: BlockSegments,
+    private readonly workers: number,
+  ) {
+    this.cached = new Int32Array(segments.count * workers);
+  }
+
+  /** A worker caches `count` blocks of a segment from block `first` on. */
+  stored(worker: number, first: number, count: number): void {
+    const segment = this.segmentOf(first);
+    const at = segment * this.workers + worker;
+    const offset = first - this.segments.first[segment]!;
+    if (this.cached[at]! < offset || offset + count > this.segments.length[segment]!) throw new Error(`invariant broken: block ${first} was cached without its prefix`);
+    this.cached[at] = Math.max(this.cached[at]!, offset + count);
+  }
+
+  /** It has lost block `first` and what follows in the segment. */
+  removed(worker: number, first: number): void {
+    const segment = this.segmentOf(first);
+    const at = segment * this.workers + worker;
+    this.cached[at] = Math.min(this.cached[at]!, first - this.segments.first[segment]!);
+  }
+
+  /** Forgets everything about a worker. */
+  clearWorker(worker: number): void {
+    for (let at = worker; at < this.cached.length; at += this.workers) this.cached[at] = 0;
+  }
+
+  /**
+   * Leading blocks of a request's prompt that each worker caches.
+   *
+   * @param depths out: one entry per worker, blocks
+   */
+  depths(request: number, depths: Int32Array): void {
+    const { segments, workers, cached } = this;
+    const from = segments.offsets[request]!;
+    const to = segments.promptEnds[request]!;
+    for (let worker = 0; worker < workers; worker++) {
+      let depth = 0;
+      for (let at = from; at < to; at++) {
+        const segment = segments.path[at]!;
+        const blocks = cached[segment * workers + worker]!;
+        depth += blocks;
+        if (blocks < segments.length[segment]!) break;
+      }
+      depths[worker] = depth;
+    }
+  }
+
+  private segmentOf(block: number): number {
+    const { first, length, count } = this.segments;
+    if (block >= first[this.last]! && block < first[this.last]! + length[this.last]!) return this.last;
+    let low = 0;
+    let high = count - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (first[middle]! <= block) low = middle;
+      else high = middle - 1;
+    }
+    this.last = low;
+    return low;
+  }
+}
