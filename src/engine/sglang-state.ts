@@ -39,8 +39,8 @@ export abstract class SglangState {
   /** Passes still to come that must not form a prefill batch. */
   protected deferredPasses = 0;
 
-  /** NaN: no pass yet; a field that holds fractions never holds anything else. */
-  protected startMs = NaN;
+  /** Start of the latest pass. Fields that come to hold fractions begin with what is no integer: they keep their representation. */
+  protected startMs = -Infinity;
   protected endMs = Infinity;
   /** End of the last decode step, ms. */
   protected lastStepMs = NaN;
