@@ -55,11 +55,9 @@ export class Lanes {
     let arrived = 0;
     for (let request = driver.pop(this.maxTimeMs); request >= 0; request = driver.pop(this.maxTimeMs)) {
       order[arrived] = request;
-      workerOf[arrived] = pool.router.route(request);
-      this.first[workerOf[arrived++]! + 1]!++;
+      workerOf[arrived++] = pool.router.route(request);
     }
-    for (let worker = 0; worker < this.workers.length; worker++) this.first[worker + 1]! += this.first[worker]!;
-    const next = this.first.slice();
+    const next = startsOf(workerOf, arrived, this.first);
     for (let at = 0; at < arrived; at++) {
       const place = next[workerOf[at]!]!++;
       this.requests[place] = order[at]!;
@@ -101,4 +99,11 @@ export class Lanes {
       if (endMs >= 0) engine.settle(endMs);
     }
   }
+}
+
+/** Where each worker's requests begin among the first `count`: to `first`, and as a copy to count up. */
+function startsOf(workerOf: Int32Array, count: number, first: Int32Array): Int32Array {
+  for (let at = 0; at < count; at++) first[workerOf[at]! + 1]!++;
+  for (let worker = 1; worker < first.length; worker++) first[worker]! += first[worker - 1]!;
+  return first.slice();
 }

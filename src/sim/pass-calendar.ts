@@ -5,7 +5,7 @@ import type { WorkerGroup } from './worker-pool.js';
 const STAGE_STRIDE = 2 ** 20;
 
 /** Order of workers that do something at the same time: stage, then number. */
-export function rankOf(group: WorkerGroup): number {
+function rankOf(group: WorkerGroup): number {
   return (group.pool.config.role === 'prefill' ? STAGE_STRIDE : 0) + group.index;
 }
 
@@ -18,6 +18,9 @@ export class PassCalendar {
   private readonly ends = new KeyedHeap();
   private readonly ready = new KeyedHeap();
   private readonly groups: WorkerGroup[] = [];
+  /** The first `dueCount`: workers whose work in flight ends now. */
+  readonly due: WorkerGroup[] = [];
+  dueCount = 0;
 
   /** @param tiesByWorker pass ends of one instant by stage and worker, else in the order in which the passes began */
   constructor(private readonly tiesByWorker: boolean) {}
@@ -55,12 +58,17 @@ export class PassCalendar {
   }
 
   /** Adds the workers whose work in flight ends now to `due`. */
-  takeEnds(nowMs: number, due: WorkerGroup[]): void {
+  takeEnds(nowMs: number): void {
     while (this.ends.topKey <= nowMs) {
       const endMs = this.ends.topKey;
       const group = this.groups[this.ends.pop()]!;
-      if (group.passEndMs === endMs && !due.includes(group)) due.push(group);
+      if (group.passEndMs === endMs && !this.isDue(group)) this.due[this.dueCount++] = group;
     }
+  }
+
+  private isDue(group: WorkerGroup): boolean {
+    for (let i = 0; i < this.dueCount; i++) if (this.due[i] === group) return true;
+    return false;
   }
 
   /** The next worker that becomes ready now; undefined = none. */
@@ -73,11 +81,24 @@ export class PassCalendar {
   }
 
   /** Puts workers whose passes end together into the order in which that happens. */
-  order(due: WorkerGroup[]): readonly WorkerGroup[] {
-    if (due.length < 2) return due;
-    if (this.tiesByWorker) return due.sort((a, b) => rankOf(a) - rankOf(b));
+  orderDue(): void {
+    if (this.dueCount < 2) return;
+    if (this.tiesByWorker) return sortByRank(this.due, this.dueCount);
+    const due = this.due.slice(0, this.dueCount);
     const began = new Map(due.map((group) => [group, Math.max(...group.ranks.map(({ engine }) => engine.lastPassStartMs()))]));
     const round = (group: WorkerGroup): number => (began.get(group) === group.startedMs ? group.startRound : 0);
-    return due.sort((a, b) => began.get(a)! - began.get(b)! || round(a) - round(b) || rankOf(a) - rankOf(b));
+    due.sort((a, b) => began.get(a)! - began.get(b)! || round(a) - round(b) || rankOf(a) - rankOf(b));
+    for (let i = 0; i < due.length; i++) this.due[i] = due[i]!;
+  }
+}
+
+/** Sorts the first `count` workers by stage and number: mostly two or three. */
+export function sortByRank(groups: WorkerGroup[], count: number): void {
+  for (let i = 1; i < count; i++) {
+    const group = groups[i]!;
+    const rank = rankOf(group);
+    let place = i;
+    for (; place > 0 && rankOf(groups[place - 1]!) > rank; place--) groups[place] = groups[place - 1]!;
+    groups[place] = group;
   }
 }

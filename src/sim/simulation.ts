@@ -8,7 +8,7 @@ import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
-import { PassCalendar, rankOf } from './pass-calendar.js';
+import { PassCalendar, sortByRank } from './pass-calendar.js';
 import { Recorder } from './recorder.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
 
@@ -32,10 +32,10 @@ export class Simulation {
   private readonly calendar: PassCalendar;
   /** Set where workers never meet. */
   private readonly lanes: Lanes | null;
-  /** Workers to start in this instant, and a spare list. */
+  /** Workers to start in this instant: the first `startCount`, and a spare list. */
   private toStart: WorkerGroup[] = [];
   private starting: WorkerGroup[] = [];
-  private readonly due: WorkerGroup[] = [];
+  private startCount = 0;
   /** Times that workers were started in this instant. */
   private startRound = 0;
   private rejections = 0;
@@ -187,10 +187,7 @@ export class Simulation {
     this.startRound = 0;
     for (let changed = true; changed; ) {
       changed = false;
-      for (const group of this.dueGroups()) {
-        this.endPass(group);
-        changed = true;
-      }
+      if (this.calendar.hasEnd(this.nowMs) && this.endPasses()) changed = true;
       for (let group = this.calendar.takeReady(this.nowMs); group; group = this.calendar.takeReady(this.nowMs)) group.pool.makeReady(group);
       if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
         this.handoff.completeTransfers();
@@ -203,12 +200,11 @@ export class Simulation {
     }
   }
 
-  /** Workers whose work in flight ends now, in their order. */
-  private dueGroups(): readonly WorkerGroup[] {
-    const { due } = this;
-    due.length = 0;
-    this.calendar.takeEnds(this.nowMs, due);
-    if (this.handoff && due.some(({ pool }) => pool.config.role === 'prefill')) {
+  /** The workers whose work in flight ends now, in their order; false when there was none. */
+  private endPasses(): boolean {
+    const { calendar } = this;
+    calendar.takeEnds(this.nowMs);
+    if (this.handoff && calendar.dueCount > 0 && this.prefillIsDue()) {
       // A decode worker whose pass ends now, inside its span, takes its place among them.
       for (const worker of this.pools[1]!.workers) {
         const { passEndMs } = worker.group;
@@ -216,9 +212,19 @@ export class Simulation {
         worker.engine.cut(this.nowMs);
         this.noteEnd(worker);
       }
-      this.calendar.takeEnds(this.nowMs, due);
+      calendar.takeEnds(this.nowMs);
     }
-    return this.calendar.order(due);
+    calendar.orderDue();
+    const count = calendar.dueCount;
+    calendar.dueCount = 0;
+    for (let i = 0; i < count; i++) this.endPass(calendar.due[i]!);
+    return count > 0;
+  }
+
+  private prefillIsDue(): boolean {
+    const { due, dueCount } = this.calendar;
+    for (let i = 0; i < dueCount; i++) if (due[i]!.pool.config.role === 'prefill') return true;
+    return false;
   }
 
   /** Passes that start at this instant have started: what comes now finds them under way. */
@@ -241,26 +247,28 @@ export class Simulation {
   private wake(group: WorkerGroup): void {
     if (group.queuedToStart) return;
     group.queuedToStart = true;
-    this.toStart.push(group);
+    this.toStart[this.startCount++] = group;
   }
 
   /** Decode and aggregated workers first, each in order of its number; then prefill workers. */
   private startWorkers(): boolean {
-    if (this.toStart.length === 0) return false;
+    const count = this.startCount;
+    if (count === 0) return false;
     const list = this.toStart;
     this.toStart = this.starting;
     this.starting = list;
+    this.startCount = 0;
     this.startRound++;
-    if (list.length > 1) list.sort((a, b) => rankOf(a) - rankOf(b));
+    if (count > 1) sortByRank(list, count);
     const held = this.handoff ? [] : NOBODY;
     let started = false;
-    for (const group of list) {
+    for (let i = 0; i < count; i++) {
+      const group = list[i]!;
       group.queuedToStart = false;
       if (group.passEndMs !== Infinity) continue;
       if (this.startGroup(group, held)) started = true;
       group.pool.removeIfEmpty(group, this.nowMs);
     }
-    list.length = 0;
     if (held.length > 0) {
       this.handoff!.held(held);
       started = true;

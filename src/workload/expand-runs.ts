@@ -16,7 +16,7 @@ const OWN = 2 ** 32;
  * with a token of their own need no key: they are cut once, and later turns of the session take them over.
  * Source: workload spec, section 2 (output tokens, delta mode).
  */
-export function expandRuns(workload: Workload, blockTokens: number): Required<BlockTable> {
+export function expandRuns(workload: Workload, blockTokens: number): BlockTable {
   const { requestCount, promptTokens, outputTokens, nextTurn } = workload;
   const prompts = offsetsOf(requestCount, blockTokens, (r) => Math.floor(promptTokens[r]! / blockTokens));
   const generated = offsetsOf(requestCount, blockTokens, (r) => Math.floor((promptTokens[r]! + outputTokens[r]!) / blockTokens) - Math.floor(promptTokens[r]! / blockTokens));

@@ -43,8 +43,22 @@ function cutNodes({ offsets: nodeOffsets, nodes, nodeCount }: PromptTrie, { requ
     blockCount += count;
   }
   const blocks = sharedInt32(offsets[requestCount]!);
-  for (let r = 0; r < requestCount; r++) writeBlocks(nodes, nodeOffsets[r]!, ids, firstBlock, blocks, offsets[r]!, offsets[r + 1]!);
-  return { blockTokens, offsets, blocks, blockCount };
+  const ends = new Uint8Array(new SharedArrayBuffer(blockCount));
+  for (let r = 0; r < requestCount; r++) {
+    writeBlocks(nodes, nodeOffsets[r]!, ids, firstBlock, blocks, offsets[r]!, offsets[r + 1]!);
+    markEnds(nodes, nodeOffsets[r]!, nodeOffsets[r + 1]!, firstBlock, blocks, offsets[r]!, offsets[r + 1]!, ends);
+  }
+  return { blockTokens, offsets, blocks, blockCount, ends };
+}
+
+/** Marks the last block of a prompt and, where its path leaves the order of the nodes, the last one before. */
+function markEnds(nodes: Int32Array, start: number, end: number, firstBlock: Int32Array, blocks: Int32Array, from: number, to: number, ends: Uint8Array): void {
+  for (let at = start + 1; at < end; at++) {
+    if (nodes[at] === nodes[at - 1]! + 1) continue;
+    const next = from + firstBlock[at - start]!;
+    if (next > from) ends[blocks[next - 1]!] = 1;
+  }
+  if (to > from) ends[blocks[to - 1]!] = 1;
 }
 
 /** Raises the ids owned by the nodes `[start, end)` of a prompt to what its `full` blocks need. */
