@@ -39,12 +39,21 @@ export function percentileLinear(sorted: Float64Array, p: number): number {
 export function meanAndStd(values: Float64Array): { mean: number; std: number; sum: number } {
   const count = values.length;
   if (count === 0) return { mean: 0, std: 0, sum: 0 };
-  let sum = 0;
-  for (let i = 0; i < count; i++) sum += values[i]!;
+  const sum = sumOf(values);
   const mean = sum / count;
+  return { mean, std: Math.sqrt(squaresAround(values, mean) / count), sum };
+}
+
+function sumOf(values: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]!;
+  return sum;
+}
+
+function squaresAround(values: Float64Array, mean: number): number {
   let squares = 0;
-  for (let i = 0; i < count; i++) squares += (values[i]! - mean) ** 2;
-  return { mean, std: Math.sqrt(squares / count), sum };
+  for (let i = 0; i < values.length; i++) squares += (values[i]! - mean) * (values[i]! - mean);
+  return squares;
 }
 
 /** Summarises finite samples in any order; the argument is left as it is. */

@@ -12,7 +12,7 @@ const GUARD = 1e-10;
  * A sample v > 0 counts in bucket ⌈ln v / ln γ⌉, γ = 1.001/0.999, zeros apart. The answer is
  * 2γ^i/(γ+1) of the first bucket whose cumulative weight exceeds the nearest rank; it is not
  * clamped to the extremes (spec: workload section 4.1). After Masson et al., "DDSketch", 2019;
- * the moments are West's weighted form of Welford's update.
+ * the moments are merged after Chan, Golub and LeVeque, 1979.
  */
 export class GapSketch {
   count = 0;
@@ -33,10 +33,7 @@ export class GapSketch {
 
   /** Adds `weight` (a whole number > 0) samples of `value` (finite, ≥ 0). */
   add(value: number, weight: number): void {
-    this.count += weight;
-    const delta = value - this.mean;
-    this.mean += (delta * weight) / this.count;
-    this.#squares += weight * delta * (value - this.mean);
+    this.#merge(value, 0, weight);
     if (value < this.#min) this.#min = value;
     if (value > this.#max) this.#max = value;
     if (value === 0) {
@@ -61,11 +58,22 @@ export class GapSketch {
       if (value > this.#max) this.#max = value;
       this.#count(value, weight);
     }
-    const added = length * weight;
-    const delta = base + sum / length - this.mean;
-    this.#squares += weight * (squares - (sum * sum) / length) + (delta * delta * this.count * added) / (this.count + added);
-    this.count += added;
-    this.mean += (delta * added) / this.count;
+    this.#merge(base + sum / length, weight * (squares - (sum * sum) / length), length * weight);
+  }
+
+  /** Adds `count` samples with this mean and sum of squared deviations from it. */
+  #merge(mean: number, squares: number, count: number): void {
+    if (this.count === 0) {
+      this.mean = mean;
+      this.#squares = squares;
+      this.count = count;
+      return;
+    }
+    const delta = mean - this.mean;
+    const total = this.count + count;
+    this.#squares += squares + (delta * delta * this.count * count) / total;
+    this.mean += (delta * count) / total;
+    this.count = total;
   }
 
   #count(value: number, weight: number): void {

@@ -24,6 +24,8 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
   private preemptedThisPass = false;
   /** Requests ahead of the one being scheduled that gave way to it. */
   private victimsAhead = 0;
+  /** Who came after the last request that gave way, -1 = nobody. */
+  private followsVictim = -1;
   private admissions = 0;
   private barrenPasses = 0;
 
@@ -138,11 +140,10 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
     const { next } = this.running;
     let request = this.running.first;
     while (request >= 0 && this.budget > 0) {
-      const after = next[request]!;
       this.victimsAhead = 0;
       const outcome = this.schedule(request);
       if (outcome === 'blocked') return;
-      request = outcome === 'preempted' ? after : next[request]!;
+      request = outcome === 'preempted' ? this.followsVictim : next[request]!;
       for (let skipped = 0; skipped < this.victimsAhead && request >= 0; skipped++) request = next[request]!;
     }
   }
@@ -256,6 +257,7 @@ export abstract class BlockCore extends BlockSpans implements EngineCore {
     this.budget += sequences.passTokens[victim]!;
     if (uncharge && sequences.passPromptTokens[victim]! > 0 && !this.isDecode) this.countPrefill(victim, -1);
     this.forgetPass(victim);
+    this.followsVictim = this.running.next[victim]!;
     this.running.remove(victim);
     const place = this.loose.indexOf(victim);
     this.loose.copyWithin(place, place + 1, this.looseCount--);

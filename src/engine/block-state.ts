@@ -15,7 +15,7 @@ export type Verdict = 'admit' | 'wait' | 'reject';
  * handoffs. Requests are numbers, their state is in `sequences`. Source: spec engine sections 2 and 8.2.
  */
 export abstract class BlockState {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: -0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly sequences: Sequences;
   protected readonly cache: BlockCache;
   protected readonly waiting: RequestList;
@@ -47,8 +47,9 @@ export abstract class BlockState {
 
   protected endMs = Infinity;
   protected readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  protected startMs = 0;
-  protected lastEndMs = 0;
+  /** Times start as float64 and stay it: a change of representation in mid-run would throw away compiled code. */
+  protected startMs = -Infinity;
+  protected lastEndMs = -Infinity;
   protected readonly shape: PassShape;
   private verifier: BlockVerifier | null = null;
 

@@ -1,6 +1,6 @@
 import type { Check } from '../core/check.js';
 import type { PassTiming } from '../timing/timing.js';
-import type { BlockTable } from '../workload/workload.js';
+import type { BlockTable } from '../kv/block-table.js';
 import type { EngineSpec } from '../scenario/scenario.js';
 import type { CacheListener } from '../kv/pool.js';
 import type { Semantics } from './semantics.js';

@@ -1,3 +1,4 @@
+import { CountWheel } from '../core/count-wheel.js';
 import { KeyedHeap } from '../core/heap.js';
 import type { Sequences } from './sequences.js';
 
@@ -16,9 +17,7 @@ export class Lockstep {
   /** Σ known tokens of the members. */
   knownTokens = 0;
   /** Members by the tick (mod blockTokens) at which they need a new block. */
-  private readonly wheel: Int32Array;
-  /** One bit per non-empty bucket. */
-  private readonly filled: Int32Array;
+  private readonly wheel: CountWheel;
   /** Members by (tick after which they have all their tokens, admission number). Entries of members that left early are stale. */
   private readonly finishing = new KeyedHeap();
 
@@ -26,8 +25,7 @@ export class Lockstep {
     private readonly sequences: Sequences,
     private readonly blockTokens: number,
   ) {
-    this.wheel = new Int32Array(blockTokens);
-    this.filled = new Int32Array(Math.ceil(blockTokens / 32));
+    this.wheel = new CountWheel(blockTokens);
   }
 
   /** @param remaining tokens until it finishes, ≥ 1 */
@@ -41,7 +39,7 @@ export class Lockstep {
     if (sequences.tracked[request] === 1) this.tracked.push(request);
     const bucket = modulo(tick - sequences.computed[request]!, this.blockTokens);
     sequences.bucket[request] = bucket;
-    if (this.wheel[bucket]!++ === 0) this.filled[bucket >> 5]! |= 1 << (bucket & 31);
+    this.wheel.add(bucket, 1);
     this.finishing.push(tick + remaining, admission, request);
   }
 
@@ -53,8 +51,7 @@ export class Lockstep {
     this.count--;
     this.knownTokens -= sequences.prompt[request]! + sequences.generated[request]!;
     if (sequences.tracked[request] === 1) this.tracked.splice(this.tracked.indexOf(request), 1);
-    const bucket = sequences.bucket[request]!;
-    if (--this.wheel[bucket]! === 0) this.filled[bucket >> 5]! &= ~(1 << (bucket & 31));
+    this.wheel.add(sequences.bucket[request]!, -1);
     sequences.bucket[request] = -1;
   }
 
@@ -69,7 +66,7 @@ export class Lockstep {
 
   /** How many members need a new block `ahead` passes from now, and the bucket they are in. */
   crossing(ahead: number): number {
-    return this.wheel[this.crossingBucket(ahead)]!;
+    return this.wheel.at(this.tick + ahead);
   }
 
   crossingBucket(ahead: number): number {
@@ -78,19 +75,7 @@ export class Lockstep {
 
   /** Passes from now (at least `from`) to the first that needs a block; Infinity without members. */
   nextCrossing(from: number): number {
-    const size = this.blockTokens;
-    let bucket = (this.tick + from) % size;
-    for (let looked = 0; looked < size; ) {
-      const word = this.filled[bucket >> 5]! >>> (bucket & 31);
-      if (word !== 0) {
-        const skip = 31 - Math.clz32(word & -word);
-        if (bucket + skip < size) return looked + skip + from;
-      }
-      const step = Math.min(32 - (bucket & 31), size - bucket);
-      looked += step;
-      bucket = bucket + step === size ? 0 : bucket + step;
-    }
-    return Infinity;
+    return from + this.wheel.next(this.tick + from);
   }
 
   /** Passes until the first member finishes; Infinity without members. */

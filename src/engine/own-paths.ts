@@ -1,5 +1,5 @@
 import type { SegmentPaths } from '../kv/segment-pool.js';
-import { segmentsOf, type BlockSegments } from '../workload/segments.js';
+import { segmentsOf, type BlockSegments } from '../kv/segments.js';
 import type { Sequences } from './sequences.js';
 
 /** Paths of a worker pool's requests. A preempted request gets a segment of its own for what it generated. */

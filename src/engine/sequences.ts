@@ -1,4 +1,4 @@
-import type { BlockTable } from '../workload/workload.js';
+import type { BlockTable } from '../kv/block-table.js';
 import { OwnPaths } from './own-paths.js';
 import { SlotTable } from './slot-table.js';
 

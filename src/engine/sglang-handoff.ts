@@ -1,4 +1,5 @@
-import type { SglangPages, SglangSequence } from './sglang-pages.js';
+import type { SglangPages } from './sglang-pages.js';
+import type { SglangSequence } from './sglang-sequence.js';
 
 /**
  * The two ends of a handoff on one engine: finished prompts whose cache is still being copied away

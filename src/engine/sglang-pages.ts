@@ -1,41 +1,13 @@
-import { RadixCache, type RadixNode } from '../kv/radix-cache.js';
+import { RadixCache, type RadixHost, type RadixNode } from '../kv/radix-cache.js';
 import type { EngineContext } from './engine.js';
-
-/**
- * One request inside SGLang's scheduler. Tokens: prompt P, generated g, known L = P + g, materialised M
- * (their KV exists). Its pages hold M tokens; the first `cachedPages` of them belong to the radix cache.
- */
-export class SglangSequence {
-  generated = 0;
-  materialised = 0;
-  pages = 0;
-  cachedPages = 0;
-  /** Full pages that others have heard of. */
-  announcedPages = 0;
-  /** Where its cached prefix ends; null = it owns nothing. */
-  node: RadixNode | null = null;
-
-  constructor(
-    readonly request: number,
-    readonly prompt: number,
-    readonly output: number,
-  ) {}
-
-  get known(): number {
-    return this.prompt + this.generated;
-  }
-
-  get remaining(): number {
-    return this.output - this.generated;
-  }
-}
+import type { SglangSequence } from './sglang-sequence.js';
 
 /**
  * Requests' pages over the radix cache: matching a prefix, growing, entering the cache, leaving. Tells
  * the listener when a content gets its first page and when its last one goes. Source: spec engine
  * sections 3.5, 5.3, 5.4.
  */
-export class SglangPages {
+export class SglangPages implements RadixHost {
   readonly radix: RadixCache;
   private readonly pageTokens: number;
   /** Pages that hold each content of the workload, in the tree or with a request; null = nobody asks. */
@@ -44,21 +16,31 @@ export class SglangPages {
   private readonly generatedBase = new Map<number, number>();
   private nextGenerated: number;
 
-  /** @param caching false = nothing is matched and nothing kept */
+  /**
+   * @param caching false = nothing is matched and nothing kept
+   * @param reached another request's look-up came to the leaf that this one extends (`beginGrowing`)
+   */
   constructor(
     pages: number,
-    private readonly caching: boolean,
+    readonly caching: boolean,
     private readonly context: EngineContext,
+    readonly reached: (request: number) => void = () => undefined,
   ) {
     const { table, cacheListener } = context;
     this.pageTokens = table.blockTokens;
     this.copies = cacheListener && caching ? new Uint32Array(table.blockCount) : null;
     this.nextGenerated = table.blockCount;
-    this.radix = new RadixCache(
-      pages,
-      (request, page) => this.contentOf(request, page),
-      (request, from, to) => this.withdraw(request, from, to),
-    );
+    this.radix = new RadixCache(pages, this);
+  }
+
+  /** Somebody hears what enters and leaves the cache. */
+  get hasListener(): boolean {
+    return this.copies !== null;
+  }
+
+  /** Others may ask for pages of generated tokens. */
+  get sharesGenerated(): boolean {
+    return this.caching && this.context.table.generated !== undefined;
   }
 
   /** Pages that hold something which cannot be evicted. */
@@ -126,18 +108,35 @@ export class SglangPages {
     sequence.generated++;
   }
 
-  /** Full pages of a request that goes on enter the cache, which lends them back. */
-  cachePrefix(sequence: SglangSequence): void {
+  /** Full pages of a request that goes on enter the cache, which lends them back. `place`: see `RadixCache.insert`. */
+  cachePrefix(sequence: SglangSequence, place?: number): void {
     const full = Math.floor(sequence.materialised / this.pageTokens);
     if (!this.caching || full <= sequence.cachedPages) return;
     this.announce(sequence, full);
     const before = sequence.node!;
-    const { node, pagesBefore } = this.radix.insert(before, sequence.request, full);
+    const { node, pagesBefore } = this.radix.insert(before, sequence.request, full, place);
     if (node !== before) this.radix.lock(node);
     this.giveBack(sequence, sequence.cachedPages, sequence.cachedPages + pagesBefore);
     if (node !== before) this.radix.unlock(before);
     sequence.node = node;
     sequence.cachedPages = full;
+  }
+
+  /** From now on its full pages enter the cache unseen, until `catchUp`; false where others could tell. */
+  beginGrowing(sequence: SglangSequence): boolean {
+    const node = sequence.node!;
+    if (this.sharesGenerated || !this.radix.mayGrow(node)) return false;
+    node.grower = sequence.request;
+    return true;
+  }
+
+  /** The request's full pages up to `full` entered the cache, the last of them at this round and place. */
+  catchUp(sequence: SglangSequence, full: number, round: number, place: number): void {
+    const node = sequence.node!;
+    node.grower = -1;
+    if (full <= sequence.cachedPages) return;
+    this.radix.grow(node, sequence.request, full, round, place);
+    sequence.cachedPages = sequence.announcedPages = full;
   }
 
   /** The request is over: full pages stay in the cache, the rest is free. */
@@ -178,6 +177,10 @@ export class SglangPages {
     return base + page - promptPages;
   }
 
+  evicted(request: number, from: number, to: number): void {
+    this.withdraw(request, from, to);
+  }
+
   private take(pages: number): boolean {
     if (pages > this.available) return false;
     this.makeRoom(pages);
@@ -198,22 +201,31 @@ export class SglangPages {
   }
 
   private announce(sequence: SglangSequence, full: number): void {
-    const { copies } = this;
     const from = sequence.announcedPages;
-    sequence.announcedPages = Math.max(from, full);
+    if (full <= from) return;
+    sequence.announcedPages = full;
+    const { copies } = this;
     if (!copies) return;
-    for (let page = from; page < full; page++) {
+    const to = this.lastNamed(sequence.request, full);
+    for (let page = from; page < to; page++) {
       const content = this.contentOf(sequence.request, page);
-      if (content < copies.length && copies[content]!++ === 0) this.context.cacheListener!.stored(content, 1);
+      if (copies[content]!++ === 0) this.context.cacheListener!.stored(content, 1);
     }
   }
 
-  private withdraw(request: number, from: number, to: number): void {
+  private withdraw(request: number, from: number, full: number): void {
     const { copies } = this;
     if (!copies) return;
+    const to = this.lastNamed(request, full);
     for (let page = from; page < to; page++) {
       const content = this.contentOf(request, page);
-      if (content < copies.length && --copies[content]! === 0) this.context.cacheListener!.removed(content, 1);
+      if (--copies[content]! === 0) this.context.cacheListener!.removed(content, 1);
     }
+  }
+
+  /** Of a request's first `pages` pages those that others can ask for. */
+  private lastNamed(request: number, pages: number): number {
+    const { offsets, generated } = this.context.table;
+    return generated ? pages : Math.min(pages, offsets[request + 1]! - offsets[request]!);
   }
 }

@@ -1,4 +1,5 @@
-import type { SglangPages, SglangSequence } from './sglang-pages.js';
+import type { SglangPages } from './sglang-pages.js';
+import type { SglangSequence } from './sglang-sequence.js';
 
 /** A longer queue is served in order of arrival. */
 const LONGEST_QUEUE = 128;

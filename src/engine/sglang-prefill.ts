@@ -1,8 +1,16 @@
+import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
 import type { PassShape } from '../timing/timing.js';
 import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
-import type { SglangPages, SglangSequence } from './sglang-pages.js';
+import type { SglangPages } from './sglang-pages.js';
 import type { NewTokenRatio } from './sglang-ratio.js';
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
+
+/**
+ * Why the head of the queue was not taken: `firm` = nothing changes that but what frees a slot or changes
+ * the cache; `room` = tokens are set aside for those who run, fewer with each pass; `open` = try again.
+ */
+export type Refusal = 'open' | 'firm' | 'room';
 
 /**
  * Forms the prefill batch of a pass from the head of the queue, inside budgets of room, prompt tokens and
@@ -11,16 +19,19 @@ import type { NewTokenRatio } from './sglang-ratio.js';
  */
 export class PrefillBatch {
   /** The requests of the batch, in order. */
-  readonly sequences: SglangSequence[] = [];
+  readonly sequences = sequenceList();
   /** Some of their tokens are computed, not found. */
   computes = false;
+  /** What ended the last `admit`, and for `room` how many tokens must be free. */
+  refusal: Refusal = 'open';
+  neededTokens = 0;
   private readonly spec: SglangSpec;
   private readonly mixed: boolean;
   private readonly pageTokens: number;
   private readonly chunkTokens: number;
 
   constructor(
-    private readonly config: EngineConfig,
+    config: EngineConfig,
     spec: SglangSpec,
     private readonly pages: SglangPages,
     private readonly shape: PassShape,
@@ -34,20 +45,25 @@ export class PrefillBatch {
   }
 
   clear(): void {
-    this.sequences.length = 0;
+    empty(this.sequences);
     this.computes = false;
     const shape = this.shape;
     shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
   }
 
-  /** Moves requests from the queue into the batch as far as slots, room and budgets go. */
-  admit(waiting: SglangSequence[], running: readonly SglangSequence[], ratio: NewTokenRatio, nowMs: number): void {
-    let reservedTokens = 0;
-    for (const sequence of running) reservedTokens += this.reserveOf(sequence) * ratio.value;
+  /** Tokens of the longest request that is sure to get through the budgets, alone. */
+  get longestTokens(): number {
+    const whole = Math.floor(this.chunkTokens / this.pageTokens) * this.pageTokens;
+    if (whole === 0 || (this.mixed && whole < this.chunkTokens)) return 0;
+    return whole <= this.spec.maxPrefillTokens ? Infinity : this.spec.maxPrefillTokens;
+  }
+
+  /** Moves requests from the queue into the batch as far as slots, room and budgets go; `reservedTokens` are set aside. */
+  admit(waiting: SglangSequence[], slots: number, reservedTokens: number, ratio: NewTokenRatio, nowMs: number): void {
+    this.refusal = 'firm';
     let roomTokens = this.pages.available * this.pageTokens - reservedTokens;
     let inputTokens = this.spec.maxPrefillTokens;
     let chunkTokens = this.chunkTokens;
-    const slots = this.config.engine.maxNumSeqs - running.length;
     while (this.sequences.length < slots && waiting.length > 0 && chunkTokens > 0) {
       const sequence = waiting[0]!;
       const from = this.startOf(sequence);
@@ -55,10 +71,16 @@ export class PrefillBatch {
       if (tokens === 0 && (this.mixed || from < sequence.known || sequence.node)) return;
       const charge = this.pages.pagesFor(tokens) * this.pageTokens;
       const reserve = from + tokens < sequence.known ? 0 : this.reserveOf(sequence);
-      if (charge + reserve >= roomTokens || charge > inputTokens || charge > chunkTokens) return;
+      if (charge > inputTokens || charge > chunkTokens) return;
+      if (charge + reserve >= roomTokens) {
+        this.refusal = 'room';
+        this.neededTokens = charge + reserve;
+        return;
+      }
       const ownedTokens = sequence.pages * this.pageTokens;
       if (!this.take(sequence, from + tokens, nowMs)) {
         if (this.mixed) ratio.reset();
+        this.refusal = 'open';
         return;
       }
       waiting.shift();

@@ -1,5 +1,3 @@
-import type { SglangSequence } from './sglang-pages.js';
-
 const FIRST = 0.7;
 const LEAST = 0.14;
 const STEPS = 600;
@@ -26,8 +24,22 @@ export class NewTokenRatio {
   /** @returns true when it got less */
   decay(): boolean {
     const before = this.value;
-    this.value = Math.max(this.least, before - this.step);
+    this.value = this.after(before);
     return this.value < before;
+  }
+
+  /** What it is after so many decays. */
+  decayBy(passes: number): void {
+    for (let pass = 0; pass < passes; pass++) {
+      const before = this.value;
+      this.decay();
+      if (this.value === before) return;
+    }
+  }
+
+  /** The value that follows another. */
+  after(value: number): number {
+    return Math.max(this.least, value - this.step);
   }
 
   reset(): void {
@@ -39,14 +51,8 @@ export class NewTokenRatio {
     this.value = this.least;
   }
 
-  /** Estimated anew from those that a retraction left running. */
-  estimate(survivors: readonly SglangSequence[]): void {
-    let generated = 0;
-    let output = 0;
-    for (const sequence of survivors) {
-      generated += sequence.generated;
-      output += sequence.output;
-    }
-    this.value = Math.min(1, (generated + RETRACT_STEPS * survivors.length) / (output + 1));
+  /** Estimated anew from the requests that a retraction left running, their tokens so far and in the end. */
+  estimate(requests: number, generated: number, output: number): void {
+    this.value = Math.min(1, (generated + RETRACT_STEPS * requests) / (output + 1));
   }
 }

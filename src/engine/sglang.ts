@@ -1,143 +1,30 @@
+import { empty, keep } from '../core/list.js';
 import { chargedMs } from '../core/nanoseconds.js';
-import type { SglangSpec } from '../scenario/scenario.js';
-import type { PassShape } from '../timing/timing.js';
-import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
-import { SglangHandoffs } from './sglang-handoff.js';
-import { SglangPages, SglangSequence } from './sglang-pages.js';
+import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import { sortByPrefix } from './sglang-policy.js';
-import { PrefillBatch } from './sglang-prefill.js';
-import { NewTokenRatio } from './sglang-ratio.js';
-import { Speculation } from './speculation.js';
-
-/** Data-parallel ranks share the machine's prefills: SGLang admits more freely on each (spec engine section 3.4). */
-const RANKS_CONSERVATIVENESS = 0.3;
+import { sequenceList, type SglangSequence } from './sglang-sequence.js';
+import { SglangSpans } from './sglang-spans.js';
 
 /**
  * SGLang's scheduler over its radix cache. `mixed`: prompts and decodes share a pass; `prefill_first`: a
- * pass that forms a prefill batch runs only that. A plain pass-by-pass stepper. Source: spec engine
- * section 3, compat parts 1 B and 2 item 4.
+ * pass that forms a prefill batch runs only that. Here are the passes executed one by one, from which
+ * spans are told apart: their state changes at their start, their tokens show at their end. Source: spec
+ * engine section 3, compat parts 1 B and 2 item 4.
  */
-export class SglangCore implements EngineCore {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
-  private readonly pages: SglangPages;
-  private readonly waiting: SglangSequence[] = [];
-  private readonly running: SglangSequence[] = [];
-  /** Prompts that arrived from a prefill worker and wait for a running slot. */
-  private readonly prebuilt: SglangSequence[] = [];
-  private readonly handoffs: SglangHandoffs;
-  private reservationPending = false;
-
-  private readonly spec: SglangSpec;
-  private readonly mixed: boolean;
-  private readonly maxLength: number;
-  private readonly speculation: Speculation | null;
-  private readonly ratio: NewTokenRatio;
-  private readonly batch: PrefillBatch;
-  /** Passes still to come that must not form a prefill batch. */
-  private deferredPasses = 0;
-
-  private startMs = 0;
-  private endMs = Infinity;
-  private readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  private readonly shape: PassShape;
-  /** The first so many running requests sit this pass out. */
-  private stalled = 0;
+export class SglangCore extends SglangSpans implements EngineCore {
   /** Every request of the decode batch has pages for its tokens. */
   private emits = false;
-  private readonly retracted: SglangSequence[] = [];
-  private readonly finished: SglangSequence[] = [];
+  private readonly retracted = sequenceList();
   private readonly rejected: number[] = [];
 
-  constructor(
-    private readonly config: EngineConfig,
-    private readonly context: EngineContext,
-  ) {
-    const { engine, kvBlocks, semantics } = config;
-    if (!engine.sglang) throw new Error('an SGLang engine needs its own settings');
-    this.spec = engine.sglang;
-    this.mixed = semantics.sglangPass === 'mixed';
-    this.maxLength = engine.contextTokens ?? Infinity;
-    this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
-    this.pages = new SglangPages(kvBlocks, engine.prefixCaching, context);
-    this.handoffs = new SglangHandoffs(this.pages);
-    this.ratio = new NewTokenRatio(this.spec.scheduleConservativeness * (engine.ranks !== undefined && !this.mixed ? RANKS_CONSERVATIVENESS : 1));
-    this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
-    };
-    this.batch = new PrefillBatch(config, this.spec, this.pages, this.shape, context.observer, this.statistics);
-  }
-
-  // --- commands -----------------------------------------------------------------------------------
-
-  submit(request: number): void {
-    const { role, semantics } = this.config;
-    this.waiting.push(this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? 1 : Infinity));
-  }
-
-  cut(_nowMs: number): void {}
-
-  passEndFrom(_atMs: number): number {
-    return this.nextChangeMs();
-  }
-
-  lastPassStartMs(): number {
-    return this.startMs;
-  }
-
-  stop(_nowMs: number): void {}
-
-  nextChangeMs(): number {
-    return this.endMs;
-  }
-
-  isEmpty(): boolean {
-    const requests = this.waiting.length + this.running.length + this.prebuilt.length + this.handoffs.size;
-    return requests === 0 && this.pages.active === 0;
-  }
-
-  releaseSource(request: number): void {
-    this.handoffs.release(request);
-  }
-
-  canEverReserve(request: number): boolean {
-    const prompt = this.context.promptTokens[request]!;
-    return prompt < this.maxLength && this.pages.pagesFor(prompt) <= this.pages.radix.capacity;
-  }
-
-  reserve(request: number): number {
-    const sequence = this.sequence(request, Infinity);
-    if (!this.handoffs.reserve(sequence)) return -1;
-    this.notePeak();
-    return (sequence.pages - sequence.cachedPages) * this.config.engine.blockTokens;
-  }
-
-  activate(request: number): void {
-    this.prebuilt.push(this.handoffs.activate(request));
-  }
-
-  cancelReservation(request: number): void {
-    this.handoffs.cancel(request);
-  }
-
-  setReservationPending(pending: boolean): void {
-    this.reservationPending = pending;
-  }
-
-  private sequence(request: number, most: number): SglangSequence {
-    const prompt = this.context.promptTokens[request]!;
-    return new SglangSequence(request, prompt, Math.min(this.context.outputTokens[request]!, most, Math.max(0, this.maxLength - prompt)));
-  }
-
-  // --- one pass -----------------------------------------------------------------------------------
-
-  begin(nowMs: number, _horizonMs: number): number {
-    if (this.endMs !== Infinity || this.waiting.length + this.running.length + this.prebuilt.length === 0) return -1;
+  begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {
+    if (this.endMs !== Infinity || this.waiting.length + this.group.running.length + this.prebuilt.length === 0) return -1;
     this.startMs = nowMs;
     this.effects.count = 0;
-    this.rejectTooLong();
+    if (this.beginSpan(nowMs, this.newcomersWait(this.waiting.length) ? horizonMs : Math.min(horizonMs, arrivalMs))) return this.plannedEndMs;
+    this.rejectTooLong(this.rejected);
     while (!this.formPass(nowMs)) {
-      if (this.running.length > 0 && this.ratio.decay()) continue;
+      if (this.group.running.length > 0 && this.ratio.decay()) continue;
       if (this.rejected.length > 0) break;
       if (this.handoffs.size > 0) {
         if (this.mixed) this.ratio.decay();
@@ -151,45 +38,43 @@ export class SglangCore implements EngineCore {
 
   settle(endMs: number): void {
     this.endMs = endMs;
-    this.statistics.passes++;
-    this.statistics.busyMs += endMs - this.startMs;
-    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
-    if (this.emits) this.emitTokens();
-    else if (this.isPrefillPass()) this.emitFirstTokens();
-    this.retireFinished();
-    this.requeueRetracted();
-    for (const request of this.rejected) this.signal(request, SIGNAL.rejected);
-    this.rejected.length = 0;
-    if (this.batch.computes) this.deferredPasses = this.spec.decodeInterval;
-    else if (this.deferredPasses > 0) this.deferredPasses--;
-    this.notePeak();
-    this.statistics.evictedBlocks = this.pages.radix.evicted;
+    if (!this.inSpan) this.carryOut();
   }
 
   advance(): PassEffects {
+    if (this.inSpan) this.commitSpan();
+    else this.showPass();
     this.endMs = Infinity;
     return this.effects;
   }
 
   /** Schedules one pass; false when it would change nothing. */
   private formPass(nowMs: number): boolean {
-    const { batch, waiting, running } = this;
-    batch.clear();
+    const { batch } = this;
     this.shape.decodeRequests = this.shape.decodeContextTokens = 0;
     this.emits = false;
     const promoted = this.promote(nowMs);
-    if (this.spec.schedulePolicy === 'lpm') sortByPrefix(waiting, this.pages, this.config.engine.blockTokens);
-    if (this.mayPrefill()) batch.admit(waiting, running, this.ratio, nowMs);
-    this.stalled = this.isPrefillPass() ? running.length : 0;
+    this.formBatch(nowMs);
     for (const sequence of batch.sequences) {
       if (sequence.materialised < sequence.known) {
         this.pages.cachePrefix(sequence);
-        waiting.unshift(sequence);
-      } else running.push(sequence);
+        this.waiting.unshift(sequence);
+      } else if (this.mixed) this.group.join(sequence);
+      else this.prompted.push(sequence);
     }
     this.dismissWithoutToken();
     if (!this.isPrefillPass()) this.prepareDecode();
     return promoted || this.emits || batch.sequences.length + this.effects.count + this.retracted.length > 0;
+  }
+
+  private formBatch(nowMs: number): void {
+    const { batch, waiting, ratio } = this;
+    batch.clear();
+    if (this.spec.schedulePolicy === 'lpm') sortByPrefix(waiting, this.pages, this.pageTokens);
+    const mayPrefill = this.mayPrefill();
+    if (mayPrefill && waiting.length > 0) batch.admit(waiting, this.slots, this.group.reservedTokens(ratio.value, this.spec.clipMaxNewTokens), ratio, nowMs);
+    this.isRefused = batch.sequences.length === 0 && (!mayPrefill || batch.refusal !== 'open');
+    this.waitsForRoom = mayPrefill && batch.refusal === 'room';
   }
 
   /** A pass without decode steps, whose requests get the first token that their prompt makes. */
@@ -197,19 +82,11 @@ export class SglangCore implements EngineCore {
     return !this.mixed && this.batch.sequences.length > 0;
   }
 
-  private rejectTooLong(): void {
-    if (this.maxLength === Infinity) return;
-    for (let place = 0; place < this.waiting.length; ) {
-      if (this.waiting[place]!.prompt < this.maxLength) place++;
-      else this.rejected.push(this.waiting.splice(place, 1)[0]!.request);
-    }
-  }
-
   private promote(nowMs: number): boolean {
     const before = this.prebuilt.length;
-    while (this.prebuilt.length > 0 && this.running.length < this.config.engine.maxNumSeqs) {
+    while (this.prebuilt.length > 0 && this.slots > 0) {
       const sequence = this.prebuilt.shift()!;
-      this.running.push(sequence);
+      this.group.join(sequence);
       this.context.observer.admitted(sequence.request, nowMs, 0);
     }
     return this.prebuilt.length < before;
@@ -217,10 +94,11 @@ export class SglangCore implements EngineCore {
 
   /** Nothing from the queue passes a prompt from elsewhere that waits for a slot or for room, unless only the queue could make that room. */
   private mayPrefill(): boolean {
+    const running = this.group.running.length;
     if (this.prebuilt.length > 0) return false;
-    if (this.reservationPending && this.running.length + this.handoffs.reservations > 0) return false;
+    if (this.reservationPending && running + this.handoffs.reservations > 0) return false;
     if (this.deferredPasses === 0) return true;
-    if (this.running.length > 0) return false;
+    if (running > 0) return false;
     this.deferredPasses = 0;
     this.ratio.reset();
     return true;
@@ -228,62 +106,73 @@ export class SglangCore implements EngineCore {
 
   /** Requests that asked for no output leave before the decode batch is formed. */
   private dismissWithoutToken(): void {
-    this.keepRunning(this.stalled, (sequence) => {
+    const { group } = this;
+    const before = this.effects.count;
+    const list = this.isPrefillPass() ? this.prompted : group.fresh;
+    keep(list, (sequence) => {
       if (sequence.remaining > 0) return true;
+      if (sequence.runs) group.detach(sequence, group.tick);
       this.leave(sequence);
       return false;
     });
+    if (this.effects.count > before) group.closeRanks();
   }
 
   /** Finds pages for the tokens of every running request, retracting some while there are not enough. */
   private prepareDecode(): void {
-    const { running, retracted } = this;
+    const { group, retracted, pages } = this;
+    const { running } = group;
     if (running.length === 0) return;
-    const longest = this.speculation?.longest ?? 1;
-    let growth = this.growthPages(0, longest);
-    while (growth > this.pages.available && running.length > 1) {
+    let growth = this.growthPages();
+    while (growth > pages.available && running.length > 1) {
       this.retract();
-      growth = this.growthPages(0, longest);
+      growth = this.growthPages();
     }
     if (retracted.length > 0) {
       if (this.mixed) this.ratio.reset();
-      else this.ratio.estimate(running);
+      else this.estimateRatio();
     }
-    this.emits = this.pages.makeRoom(growth);
+    if (growth > pages.radix.free && this.queueMinds) this.isRefused = false;
+    this.emits = pages.makeRoom(growth);
     if (!this.emits) {
       // Who was retracted for nothing must not take the room again.
       if (this.mixed && retracted.length > 0) this.deferPrefill();
       return;
     }
-    let contextTokens = 0;
-    for (const sequence of running) contextTokens += sequence.known;
     this.shape.decodeRequests = running.length;
-    this.shape.decodeContextTokens = contextTokens;
+    this.shape.decodeContextTokens = group.knownTokens;
   }
 
-  /** Pages that running requests `from` … need for their next `longest` tokens. */
-  private growthPages(from: number, longest: number): number {
-    let pages = 0;
-    for (let place = from; place < this.running.length; place++) {
-      const sequence = this.running[place]!;
-      pages += Math.max(0, this.pages.pagesFor(sequence.known + Math.min(longest, sequence.remaining)) - sequence.pages);
-    }
-    return pages;
+  private growthPages(): number {
+    return this.speculation ? this.pagesToCome(this.group.running, this.speculation.longest) : this.group.crossing(0);
   }
 
   /** Takes the pages of the request with the fewest generated tokens. */
   private retract(): void {
-    const { running } = this;
-    let victim = 0;
-    for (let place = 1; place < running.length; place++) {
-      if (running[place]!.generated < running[victim]!.generated) victim = place;
-    }
-    const sequence = running.splice(victim, 1)[0]!;
-    this.pages.drop(sequence);
+    const sequence = this.group.youngest();
+    this.expel(sequence);
     this.retracted.push(sequence);
     this.handoffs.noteRelease();
     this.statistics.preemptions++;
     this.context.observer.preempted(sequence.request);
+  }
+
+  private expel(sequence: SglangSequence): void {
+    this.group.expel(sequence);
+    if (this.wasPooled(sequence)) this.context.observer.caughtUp(sequence.request, sequence.generated, this.lastStepMs);
+    this.pages.drop(sequence);
+    this.isRefused = false;
+  }
+
+  private estimateRatio(): void {
+    const { group } = this;
+    let generated = 0;
+    let output = 0;
+    for (const sequence of group.running) {
+      generated += group.generated(sequence);
+      output += sequence.output;
+    }
+    this.ratio.estimate(group.running.length, generated, output);
   }
 
   /**
@@ -292,17 +181,17 @@ export class SglangCore implements EngineCore {
    * references die here (compat A4, part 2 item 15).
    */
   private unblock(): void {
-    const { running, waiting } = this;
+    const { waiting } = this;
     this.handoffs.noteRelease();
-    const queue = running.length > 0 ? running : waiting;
-    const blocked = queue[0]!;
+    const [runner] = this.group.running;
+    const blocked = runner ?? waiting[0];
     waiting.push(...this.prebuilt.splice(0));
     const others = waiting.filter((sequence) => sequence.node && sequence !== blocked);
     for (const sequence of others) this.pages.drop(sequence);
     if (others.length > 0) return this.deferPrefill();
-    queue.shift();
-    this.pages.drop(blocked);
-    this.rejected.push(blocked.request);
+    if (runner) this.expel(runner);
+    else this.pages.drop(waiting.shift()!);
+    this.rejected.push(blocked!.request);
   }
 
   /** The next pass is a decode step, where anyone runs. */
@@ -323,52 +212,28 @@ export class SglangCore implements EngineCore {
     return nowMs + prefillMs + decodeMs;
   }
 
-  private emitTokens(): void {
-    this.keepRunning(0, (sequence) => {
-      for (let burst = this.speculation?.draw(sequence.remaining) ?? 1; burst > 0; burst--) {
-        this.pages.append(sequence);
-        if (!this.emitted(sequence)) return false;
-      }
-      return true;
-    });
+  /** The pass's changes; what it shows waits for its end. */
+  private carryOut(): void {
+    if (this.emits) {
+      if (this.speculation) this.emitBursts(this.speculation);
+      else this.step();
+    } else if (this.isPrefillPass()) this.emitFirstTokens();
+    this.retireFinished();
+    this.requeueRetracted();
+    for (const request of this.rejected) this.signal(request, SIGNAL.rejected);
+    empty(this.rejected);
+    if (this.batch.computes) this.deferredPasses = this.spec.decodeInterval;
+    else this.countDeferred(1);
+    this.notePeak();
   }
 
-  /** A last token needs no page. The others get theirs if eviction makes room, else their token comes with the next decode step. */
-  private emitFirstTokens(): void {
-    this.keepRunning(this.stalled, (sequence) => {
-      if (sequence.remaining !== 1) return true;
-      sequence.generated++;
-      return this.emitted(sequence);
-    });
-    if (!this.pages.makeRoom(this.growthPages(this.stalled, 1))) return;
-    for (let place = this.stalled; place < this.running.length; place++) {
-      this.pages.append(this.running[place]!);
-      this.emitted(this.running[place]!);
-    }
-  }
-
-  /** Shows a request's newest token; false when it was the last. */
-  private emitted(sequence: SglangSequence): boolean {
-    if (this.config.role !== 'prefill') this.context.observer.token(sequence.request, this.endMs, this.startMs, this.endMs - this.startMs);
-    if (sequence.remaining === 0) {
-      this.leave(sequence);
-      return false;
-    }
-    if (sequence.generated === 1) this.signal(sequence.request, SIGNAL.firstToken);
-    this.pages.cachePrefix(sequence);
-    return true;
-  }
-
-  private leave(sequence: SglangSequence): void {
-    if (this.config.role === 'prefill') this.handoffs.hold(sequence);
-    else this.finished.push(sequence);
-    this.signal(sequence.request, SIGNAL.finished);
-  }
-
-  private retireFinished(): void {
-    for (const sequence of this.finished) this.pages.finish(sequence);
-    if (this.finished.length > 0) this.handoffs.noteRelease();
-    this.finished.length = 0;
+  private showPass(): void {
+    const { statistics } = this;
+    statistics.passes++;
+    statistics.busyMs += this.endMs - this.startMs;
+    if (this.config.timing.extrapolates?.(this.shape)) statistics.extrapolatedPasses++;
+    statistics.evictedBlocks = this.pages.radix.evicted;
+    this.tokens.tell(this.context.observer, this.startMs, this.endMs);
   }
 
   /** Retracted requests wait in front (mixed) or at the back; the ratio falls with every pass, or with decode passes that retract nobody. */
@@ -377,26 +242,6 @@ export class SglangCore implements EngineCore {
     if (this.mixed) waiting.unshift(...retracted);
     else waiting.push(...retracted);
     if (this.mixed || (retracted.length === 0 && !this.isPrefillPass())) ratio.decay();
-    retracted.length = 0;
-  }
-
-  /** Keeps those from `from` on for which `stays` is true, in order. */
-  private keepRunning(from: number, stays: (sequence: SglangSequence) => boolean): void {
-    const { running } = this;
-    let kept = from;
-    for (let place = from; place < running.length; place++) {
-      const sequence = running[place]!;
-      if (stays(sequence)) running[kept++] = sequence;
-    }
-    running.length = kept;
-  }
-
-  private signal(request: number, kind: SignalKind): void {
-    this.effects.requests[this.effects.count] = request;
-    this.effects.kinds[this.effects.count++] = kind;
-  }
-
-  private notePeak(): void {
-    if (this.pages.active > this.statistics.peakActiveBlocks) this.statistics.peakActiveBlocks = this.pages.active;
+    empty(retracted);
   }
 }

@@ -5,8 +5,8 @@
 export class Span {
   /** Passes planned, and those that will be carried out. */
   passes = 0;
-  startMs = 0;
-  endMs = 0;
+  startMs = -Infinity;
+  endMs = -Infinity;
   /** Duration of every pass when it is constant, ms; NaN when `durations` holds them. */
   constantMs = NaN;
   private ends = new Float64Array(256);

@@ -1,4 +1,4 @@
-import type { BlockSegments } from '../workload/segments.js';
+import type { BlockSegments } from './segments.js';
 import { InactiveList } from './inactive-list.js';
 import type { CacheListener, Room } from './pool.js';
 import { SegmentCopies, type CopyHost } from './segment-copies.js';

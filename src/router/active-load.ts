@@ -1,6 +1,6 @@
 import type { RouterSpec } from '../scenario/scenario.js';
-import { segmentsOf, type BlockSegments } from '../workload/segments.js';
-import type { BlockTable } from '../workload/workload.js';
+import { segmentsOf, type BlockSegments } from '../kv/segments.js';
+import type { BlockTable } from '../kv/block-table.js';
 
 /**
  * What each worker is busy with, as the router knows it: prompt tokens not yet computed, distinct

@@ -1,6 +1,6 @@
 import type { CacheListener } from '../kv/pool.js';
 import type { RouterSpec } from '../scenario/scenario.js';
-import { segmentsOf } from '../workload/segments.js';
+import { segmentsOf } from '../kv/segments.js';
 import { EligibleWorkers } from './eligible.js';
 import type { Router, RouterSetup } from './router.js';
 import { ActiveLoad } from './active-load.js';

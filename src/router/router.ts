@@ -1,7 +1,7 @@
 import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
-import type { BlockTable } from '../workload/workload.js';
+import type { BlockTable } from '../kv/block-table.js';
 import { leastLoaded, random, roundRobin } from './simple.js';
 import { kvRouter } from './kv.js';
 

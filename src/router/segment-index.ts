@@ -1,4 +1,4 @@
-import type { BlockSegments } from '../workload/segments.js';
+import type { BlockSegments } from '../kv/segments.js';
 
 /**
  * Which workers cache how much of each segment: what a worker caches of one is a prefix of it, so one

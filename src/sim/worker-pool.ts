@@ -124,7 +124,7 @@ export class WorkerPool {
     const index = this.groups.length;
     if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
     this.count(nowMs, 1);
-    const group: WorkerGroup = { pool: this, index, number: -1, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: 0, queuedToStart: false };
+    const group: WorkerGroup = { pool: this, index, number: -1, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: -Infinity, queuedToStart: false };
     for (let rank = 0; rank < this.ranks; rank++) group.ranks.push(this.createRank(group, index * this.ranks + rank));
     this.workers.push(...group.ranks);
     this.groups.push(group);

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { semanticsOf } from '../../src/engine/semantics.js';
-import { SglangSequence } from '../../src/engine/sglang-pages.js';
 import { NewTokenRatio } from '../../src/engine/sglang-ratio.js';
 import type { EngineSpec, SglangSpec } from '../../src/scenario/scenario.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
@@ -83,12 +82,9 @@ describe('worked example W15: retraction', () => {
 
   it('estimates the ratio from those that stay', () => {
     const ratio = new NewTokenRatio(1);
-    const stays = new SglangSequence(1, 6, 8);
-    stays.generated = 2;
-    ratio.estimate([stays]);
+    ratio.estimate(1, 2, 8);
     expect(ratio.value).toBe(1);
-    const long = new SglangSequence(1, 6, 999);
-    ratio.estimate([long, long]);
+    ratio.estimate(2, 0, 2 * 999);
     expect(ratio.value).toBe(40 / 1999);
     ratio.reset();
     ratio.decay();

@@ -17,7 +17,7 @@ class Contents {
 function cacheOf(capacity: number, ...sequences: number[][]) {
   const evicted: number[] = [];
   const contents = new Contents(sequences);
-  const cache = new RadixCache(capacity, contents.of, (request, from, to) => evicted.push(...sequences[request]!.slice(from, to)));
+  const cache = new RadixCache(capacity, { contentOf: contents.of, evicted: (request, from, to) => void evicted.push(...sequences[request]!.slice(from, to)), reached: () => undefined });
   /** A request that computes all of its sequence and goes. */
   const serve = (request: number): number => {
     const length = sequences[request]!.length;
@@ -85,6 +85,31 @@ describe('the radix cache', () => {
     expect([added.pagesBefore, added.node.start, added.node.end]).toEqual([2, 2, 3]);
   });
 
+  it('lets leaves grow unseen, each with the age that its extensions had', () => {
+    const order = (isLate: boolean): number[] => {
+      const { cache, evicted } = cacheOf(20, [1, 2], [5, 6]);
+      cache.free -= 4;
+      const [a, b] = [0, 1].map((request) => {
+        const { node } = cache.insert(cache.root, request, 1, request + 1);
+        cache.lock(node);
+        return node;
+      });
+      cache.round = 1;
+      if (!isLate) cache.insert(b!, 1, 2, 2);
+      cache.round = 2;
+      if (!isLate) cache.insert(a!, 0, 2, 1);
+      else {
+        cache.grow(a!, 0, 2, 2, 1);
+        cache.grow(b!, 1, 2, 1, 2);
+      }
+      cache.unlock(a!);
+      cache.unlock(b!);
+      cache.evict(3);
+      return evicted;
+    };
+    expect([order(false), order(true)]).toEqual([[5, 6, 2], [5, 6, 2]]);
+  });
+
   it('does what a tree of explicit lists does', { timeout: 60_000 }, () => {
     const step = fc.record({ request: fc.nat(7), what: fc.nat(5), length: fc.integer({ min: 1, max: 8 }) });
     const worlds = fc.record({ sequences: fc.array(fc.array(fc.nat(1), { minLength: 8, maxLength: 8 }), { minLength: 8, maxLength: 8 }), steps: fc.array(step, { minLength: 40, maxLength: 80, size: 'max' }) });
@@ -93,9 +118,10 @@ describe('the radix cache', () => {
       fc.property(worlds, ({ sequences, steps }) => {
         const capacity = 24;
         const evicted: string[] = [];
-        const cache = new RadixCache(capacity, new Contents(sequences).of, (request, from, to) => {
+        const note = (request: number, from: number, to: number): void => {
           for (let page = from; page < to; page++) evicted.push(sequences[request]!.slice(0, page + 1).join());
-        });
+        };
+        const cache = new RadixCache(capacity, { contentOf: new Contents(sequences).of, evicted: note, reached: () => undefined });
         const tree = new ListTree(capacity, sequences);
         const mine = new Map<number, RadixNode>();
         const theirs = new Map<number, ListNode>();

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { STATUS, type Observations, type PoolObservations } from '../../src/metrics/observations.js';
+import { describe, it } from 'vitest';
+import type { Observations } from '../../src/metrics/observations.js';
 import type { EngineSpec } from '../../src/scenario/scenario.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
 import { profileTiming } from '../../src/timing/profile.js';
 import type { ProfileTable } from '../../src/timing/profile-table.js';
 import { world, type World } from '../invariants/worlds.js';
 import { finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
+import { expectSame } from './compare.js';
 import { TrtllmStepper } from './trtllm.js';
 import { VllmStepper } from './vllm.js';
 
@@ -14,9 +15,6 @@ import { VllmStepper } from './vllm.js';
 const RUNS = process.env['SOAK'] ? 50_000 : 2000;
 
 const oracle: Setup['createEngine'] = (config, context) => (config.engine.name === 'trtllm' ? new TrtllmStepper(config, context) : new VllmStepper(config, context));
-
-/** Times agree within this, ms; figures within this, relative. */
-const NEAR = 1e-9;
 
 /** Small enough that passes lie outside it too. */
 const PROFILE: ProfileTable = {
@@ -54,24 +52,4 @@ describe.each(['vllm', 'trtllm'] as const)('%s against the plain stepper', (name
 
 function run({ requests }: World, setup: Setup): Observations {
   return finish(simulationOf(workloadOf(requests), setup));
-}
-
-function expectSame(fast: Observations, plain: Observations): void {
-  const terminal = Array.from(plain.requests.status, (status) => status !== STATUS.unfinished);
-  for (const [name, expected] of Object.entries(plain.requests)) {
-    if (typeof expected === 'number') continue;
-    const actual = fast.requests[name as keyof typeof fast.requests] as Float64Array;
-    expected.forEach((value: number, request: number) => {
-      if (!terminal[request] || Object.is(value, actual[request]) || Math.abs(value - actual[request]!) <= NEAR) return;
-      throw new Error(`${name} of request ${request}: ${actual[request]} instead of ${value}`);
-    });
-  }
-  for (const stream of ['gaps', 'gapRates'] as const) {
-    const [a, b] = [fast[stream], plain[stream]];
-    expect(a.count).toBe(b.count);
-    for (const figure of ['mean', 'min', 'max'] as const) expect(Math.abs(a[figure] - b[figure])).toBeLessThanOrEqual(NEAR * Math.max(1, b[figure]));
-  }
-  const counted = ({ busyMs: _busy, ...rest }: PoolObservations) => rest;
-  // A run that is cut counts the pass in flight or not.
-  if (!terminal.includes(false)) expect(fast.pools.map(counted)).toEqual(plain.pools.map(counted));
 }

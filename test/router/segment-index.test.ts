@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SegmentIndex } from '../../src/router/segment-index.js';
 import { expandBlocks } from '../../src/workload/expand.js';
-import { segmentsOf } from '../../src/workload/segments.js';
+import { segmentsOf } from '../../src/kv/segments.js';
 import { workloadOf } from '../support/simulate.js';
 
 const prompts = fc.array(fc.array(fc.nat(2), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 12 });

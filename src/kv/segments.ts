@@ -1,4 +1,4 @@
-import type { BlockTable } from './workload.js';
+import type { BlockTable } from './block-table.js';
 
 /**
  * The prompts of a workload as paths of *segments*: longest runs of blocks with consecutive ids inside
