@@ -93,16 +93,6 @@ export class Lockstep {
     return request;
   }
 
-  // For checks.
-
-  membersIn(bucket: number): number {
-    return this.wheel[bucket]!;
-  }
-
-  isFilled(bucket: number): boolean {
-    return ((this.filled[bucket >> 5]! >>> (bucket & 31)) & 1) === 1;
-  }
-
   private dropStale(): void {
     const { finishing, sequences } = this;
     while (finishing.size > 0) {

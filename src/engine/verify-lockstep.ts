@@ -1,12 +1,12 @@
 import { ABOUT, type Check } from '../core/check.js';
 import type { BlockView } from './verify.js';
 
-/** Members of each bucket, counted again. */
-let counted = new Int32Array(0);
-
-/** The group's figures against its members, one by one. Source: spec fast-core sections 6 and 8. */
-export function verifyLockstep(check: Check, { sequences, running, group, blockTokens }: Pick<BlockView, 'sequences' | 'running' | 'group' | 'blockTokens'>): void {
-  if (counted.length < blockTokens) counted = new Int32Array(blockTokens);
+/**
+ * The group's figures against its members, one by one. Source: spec fast-core sections 6 and 8.
+ *
+ * @param counted one zero per bucket, and so again afterwards
+ */
+export function verifyLockstep(check: Check, { sequences, running, group, blockTokens }: BlockView, counted: Int32Array): void {
   let members = 0;
   let knownTokens = 0;
   let nextFinish = Infinity;
@@ -27,15 +27,18 @@ export function verifyLockstep(check: Check, { sequences, running, group, blockT
   check.equal(ABOUT.requests, group.count, members, 'the group counts its members');
   check.equal(ABOUT.tokens, group.knownTokens, knownTokens, 'known tokens of the group = sum over its members');
   check.equal(ABOUT.tokens, group.nextFinish(), nextFinish, 'the heap knows who finishes first');
-  verifyWheel(check, group, blockTokens);
+  verifyWheel(check, group, blockTokens, counted);
 }
 
-function verifyWheel(check: Check, group: BlockView['group'], blockTokens: number): void {
-  let wrong = 0;
-  for (let bucket = 0; bucket < blockTokens; bucket++) {
-    const count = counted[bucket]!;
-    if (count !== group.membersIn(bucket) || count > 0 !== group.isFilled(bucket)) wrong++;
+/** From one bucket that is marked as filled to the next. */
+function verifyWheel(check: Check, group: BlockView['group'], blockTokens: number, counted: Int32Array): void {
+  let members = 0;
+  for (let ahead = group.nextCrossing(0); ahead < blockTokens; ahead = group.nextCrossing(ahead + 1)) {
+    const bucket = group.crossingBucket(ahead);
+    members += counted[bucket]!;
+    check.that(ABOUT.blocks, counted[bucket]! > 0, 'the bitmap marks only buckets that have members');
+    check.equal(ABOUT.blocks, group.crossing(ahead), counted[bucket]!, 'the wheel counts the members of a bucket');
     counted[bucket] = 0;
   }
-  check.equal(ABOUT.blocks, wrong, 0, 'the wheel counts the members of each bucket, its bitmap marks those that have any; wrong buckets');
+  check.equal(ABOUT.blocks, members, group.count, 'the buckets of the wheel have all members');
 }

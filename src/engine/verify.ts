@@ -33,7 +33,12 @@ export class BlockVerifier {
   /** Of the pool when it was last recounted. */
   private pool = { named: -1, used: -1, inactive: -1, evicted: -1 };
 
-  constructor(private readonly view: BlockView) {}
+  /** Members by bucket, for `verifyLockstep`. */
+  private readonly buckets: Int32Array;
+
+  constructor(private readonly view: BlockView) {
+    this.buckets = new Int32Array(view.blockTokens);
+  }
 
   /** Looks at everything; true when the pool's contents had changed and were recounted. */
   verify(check: Check, looseCount: number): boolean {
@@ -73,7 +78,7 @@ export class BlockVerifier {
       this.verifyTokens(check, request);
     });
     check.equal(ABOUT.requests, group.count + looseCount, running.count, 'members + loose = running');
-    verifyLockstep(check, this.view);
+    verifyLockstep(check, this.view, this.buckets);
   }
 
   private verifyTokens(check: Check, request: number): void {

@@ -44,6 +44,7 @@ export class Census {
     const { check, columns, places, seen } = this;
     for (const pool of this.pools) for (const worker of pool.workers) this.visit(worker);
     for (const request of moving) this.note(request, WAY.moving);
+    if (seen.length < inFlight) check.that(ABOUT.requests, false, 'a request in flight is somewhere', this.missing());
     check.equal(ABOUT.requests, seen.length, inFlight, 'the requests that are somewhere are those in flight');
     for (const request of seen) {
       check.that(ABOUT.requests, this.allowed.has(places[request]!), 'a request is in one place', request);
@@ -51,6 +52,11 @@ export class Census {
       places[request] = 0;
     }
     seen.length = 0;
+  }
+
+  private missing(): number {
+    const { status, arrivalMs } = this.columns;
+    return this.places.findIndex((place, request) => place === 0 && status[request] === STATUS.unfinished && !Number.isNaN(arrivalMs[request]!));
   }
 
   private visit(worker: Worker): void {

@@ -1,6 +1,7 @@
 import { ABOUT, type Check } from '../core/check.js';
 import type { Observations } from '../metrics/observations.js';
-import type { BlockTable, Workload } from '../workload/workload.js';
+import type { BlockTable } from '../kv/block-table.js';
+import type { Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { drive, driveAsync } from './drive.js';
 import { Simulation } from './simulation.js';

@@ -80,6 +80,38 @@ describe('exit codes and streams', { timeout: 60_000 }, () => {
   });
 });
 
+describe('--check', { timeout: 60_000 }, () => {
+  const HOLDS = /^checked [\d,]{5,} invariants after ([\d,]+) passes \(requests [\d,]{3,}, blocks [\d,]{3,}, tokens [\d,]{3,}, causality [\d,]{3,}\): all hold$/m;
+
+  it('run: tells how many invariants hold on stderr, and changes nothing else', async () => {
+    const folder = workFolder({ 's.yaml': SCENARIO.replace('requests: 2', 'requests: 20').replace('concurrency: 1', 'concurrency: 4') });
+    const plain = await dynotwin(folder, 'run', 's.yaml', '--out', 'a', '--format', 'json');
+    const checked = await dynotwin(folder, 'run', 's.yaml', '--out', 'b', '--format', 'json', '--check');
+    const quiet = await dynotwin(folder, 'run', 's.yaml', '--out', 'c', '--format', 'json', '--check', '--quiet');
+    expect([plain.code, checked.code, quiet.code, quiet.err]).toEqual([0, 0, 0, '']);
+    expect([checked.out, quiet.out]).toEqual([plain.out, plain.out]);
+    expect(checked.err).toMatch(HOLDS);
+    expect(checked.err.replace(/^checked .*\n/, '')).toBe(plain.err);
+    expect(readFileSync(join(folder, 'b/report.json'), 'utf8')).toBe(readFileSync(join(folder, 'a/report.json'), 'utf8'));
+  });
+
+  it('replay: the same', async () => {
+    const folder = workFolder({});
+    const args = ['replay', TRACE, '--num-workers', '2', '--extra-engine-args', '{"block_size": 64, "num_gpu_blocks": 3000}', '--report-jsonl', 'rows.jsonl'];
+    const plain = await dynotwin(folder, ...args, '--report-json', 'plain.json');
+    const rows = readFileSync(join(folder, 'rows.jsonl'), 'utf8');
+    const checked = await dynotwin(folder, ...args, '--report-json', 'checked.json', '--check');
+    expect([plain.code, checked.code]).toEqual([0, 0]);
+    expect(checked.err).toMatch(HOLDS);
+    expect(readFileSync(join(folder, 'rows.jsonl'), 'utf8')).toBe(rows);
+    const figures = (name: string): object => {
+      const { wall_time_ms: _wall, processed_tokens_per_s: _all, processed_output_tokens_per_s: _out, ...rest } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Record<string, unknown>;
+      return rest;
+    };
+    expect(figures('checked.json')).toEqual(figures('plain.json'));
+  });
+});
+
 describe('figures that can be checked by hand', { timeout: 60_000 }, () => {
   it('one request at a time: latencies add up, throughput, GPU-hours and cost follow', async () => {
     const folder = workFolder({ 's.yaml': SCENARIO });

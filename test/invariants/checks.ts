@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { Check } from '../../src/core/check.js';
 import type { SegmentPool } from '../../src/kv/segment-pool.js';
 import { STATUS, type Observations } from '../../src/metrics/observations.js';
 import type { SimulationConfig } from '../../src/sim/config.js';
@@ -28,8 +29,8 @@ import type { ScalingAction, World } from './worlds.js';
  * INV-14 Sessions: a turn follows the end of the one before after its think time; a closed loop has at most its number in flight.
  * INV-15 The same inputs give the same columns.
  */
-export function checkWorld(world: World): { observations: Observations; simulation: Simulation } {
-  const first = runWorld(world);
+export function checkWorld(world: World, check?: Check): { observations: Observations; simulation: Simulation } {
+  const first = runWorld(world, check);
   const { config, workload, observations, simulation } = first;
   checkStates(config, observations);
   checkTimes(config, observations);
@@ -62,9 +63,9 @@ interface Ran {
 
 const MOST_INSTANTS = 60_000;
 
-function runWorld({ requests, setup, scaling }: World): Ran {
+function runWorld({ requests, setup, scaling }: World, check?: Check): Ran {
   const workload = workloadOf(requests);
-  const config = configOf({ ...setup, timing: spyTiming(setup.timing!, 60_000) });
+  const config: SimulationConfig = { ...configOf({ ...setup, timing: spyTiming(setup.timing!, 60_000) }), ...(check ? { check } : {}) };
   const table = expandBlocks(workload, config.pools[0]!.engine.blockTokens);
   const simulation = new Simulation(config, workload, table);
   const addedMs = new Map<WorkerGroup, number>();

@@ -1,88 +1,21 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Observations } from '../../src/metrics/observations.js';
-import type { EngineSpec } from '../../src/scenario/scenario.js';
-import { polynomialTiming } from '../../src/timing/polynomial.js';
-import type { PassTiming } from '../../src/timing/timing.js';
-import { WorkloadBuilder } from '../../src/workload/builder.js';
-import type { Workload } from '../../src/workload/workload.js';
-import { world, type World } from '../invariants/worlds.js';
-import { finish, simulationOf, workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
+import { knobs, sglangSetup, workloadWith } from '../invariants/sglang-worlds.js';
+import { world } from '../invariants/worlds.js';
+import { finish, simulationOf, type Setup } from '../support/simulate.js';
 import { expectSame } from './compare.js';
 import { SglangStepper } from './sglang.js';
 
 /** Random worlds; `SOAK=1` runs twenty-five times as many. */
 const RUNS = process.env['SOAK'] ? 75_000 : 3000;
 
-const knobs = fc.record({
-  pageTokens: fc.constantFrom(1, 1, 2, 4, 16),
-  roomy: fc.boolean(),
-  maxNumSeqs: fc.constantFrom(2, 5, 256, 256),
-  prefixCaching: fc.constantFrom(true, true, true, false),
-  schedulePolicy: fc.constantFrom('fifo' as const, 'fifo' as const, 'lpm' as const),
-  chunkPages: fc.constantFrom(1, 3, 8, 2000, 2000),
-  maxPrefillTokens: fc.constantFrom(16, 40, 16384, 16384),
-  clipMaxNewTokens: fc.constantFrom(1, 4, 10, 4096, 4096),
-  scheduleConservativeness: fc.constantFrom(0, 0.3, 1, 1),
-  decodeInterval: fc.constantFrom(0, 0, 0, 2),
-  ranks: fc.constantFrom(1, 1, 1, 1, 2),
-  speculative: fc.constantFrom(undefined, undefined, undefined, undefined, { tokens: 2, accept: [0.7, 0.4], seed: 3 }),
-  byTokens: fc.boolean(),
-  /** A pool that cannot grow may run its workers apart. */
-  fixedSize: fc.boolean(),
-  /** Full prompts; sessions grow by their outputs; outputs known in advance that others may ask for. */
-  history: fc.constantFrom('full' as const, 'full' as const, 'delta' as const, 'authored' as const),
-  /** Several requests have the same prompt. */
-  twins: fc.boolean(),
-  /** Outputs are so much longer. */
-  stretch: fc.constantFrom(1, 1, 4, 12),
-});
-type Knobs = typeof knobs extends fc.Arbitrary<infer T> ? T : never;
-
-const byTokens: PassTiming = { ...polynomialTiming('tokens'), extrapolates: ({ decodeContextTokens }) => decodeContextTokens > 60 };
-
-function setupOf({ setup }: World, drawn: Knobs): Setup {
-  const { pageTokens, roomy, ranks, speculative } = drawn;
-  const disaggregated = typeof setup.workers !== 'number';
-  const engine: Partial<EngineSpec> = {
-    ...setup.engine, name: 'sglang', blockTokens: pageTokens, maxNumSeqs: drawn.maxNumSeqs, prefixCaching: drawn.prefixCaching, chunkedPrefill: true,
-    ranks, ...(speculative && !disaggregated ? { speculative } : {}),
-    sglang: {
-      schedulePolicy: drawn.schedulePolicy, maxPrefillTokens: drawn.maxPrefillTokens, chunkedPrefillSize: drawn.chunkPages * pageTokens,
-      clipMaxNewTokens: drawn.clipMaxNewTokens, scheduleConservativeness: drawn.scheduleConservativeness, decodeInterval: drawn.decodeInterval,
-    },
-  };
-  const pages = (blocks: number): number => Math.max(2, Math.floor((blocks * setup.engine!.blockTokens! * (roomy ? 3 : 1)) / pageTokens));
-  return { ...setup, engine, kvBlocks: pages(setup.kvBlocks!), decode: { kvBlocks: pages(setup.decode!.kvBlocks!) }, timing: drawn.byTokens ? byTokens : setup.timing! };
-}
-
-function workloadWith({ requests }: World, { history, twins, stretch }: Knobs): Workload {
-  const list = requests.map((request): LiteralRequest => ({
-    ...request,
-    output: request.output * stretch,
-    ids: twins ? request.ids.map((id) => (id < 100_000 ? id : 100_000 + (id % 3000))) : request.ids,
-  }));
-  if (history === 'full') return workloadOf(list);
-  const builder = new WorkloadBuilder('literal', 1, history === 'delta');
-  const sessions = new Map<string, number>();
-  list.forEach(({ ids, output, arrivalMs, session, delayMs }, i) => {
-    const name = session ?? `request_${i + 1}`;
-    const known = sessions.get(name);
-    const index = known ?? builder.addSession(name);
-    sessions.set(name, index);
-    const authored = history === 'authored' ? Array.from({ length: output }, (_, k) => ({ count: 1, hashId: ids[ids.length - 1]! + 1 + k })) : [];
-    const isFirst = known === undefined;
-    builder.addRequest({ session: index, arrivalMs: isFirst ? arrivalMs! : NaN, delayMs: isFirst ? 0 : delayMs!, promptTokens: ids.length, outputTokens: output, authored }, ids);
-  });
-  return builder.finish([]);
-}
-
 describe('sglang against the plain stepper', () => {
   it('gives the same times, tokens, admissions, retractions and cache contents', { timeout: 1_800_000 }, () => {
     const seen = { retractions: 0, evictions: 0, hits: 0, unfinished: 0 };
     fc.assert(
       fc.property(world, knobs, (drawn, own) => {
-        const setup = setupOf(drawn, own);
+        const setup = sglangSetup(drawn, own);
         const run = (more: Setup): Observations => finish(simulationOf(workloadWith(drawn, own), { ...setup, ...more }));
         const plain = run({ createEngine: (config, context) => new SglangStepper(config, context) });
         expectSame(run(own.fixedSize ? { maxWorkers: undefined } : {}), plain, { unfinished: true });
