@@ -59,12 +59,14 @@ class PathBuilder {
   private readonly beginning: Int32Array;
 
   constructor(ends: Uint8Array) {
-    const segments = sum(ends);
-    this.first = new Int32Array(segments);
-    this.length = new Int32Array(segments);
-    this.start = new Int32Array(segments);
+    // Memory that is not written to costs nothing: room for the most segments there can be.
+    const first = new Int32Array(ends.length);
+    const length = new Int32Array(ends.length);
     this.beginning = new Int32Array(ends.length);
-    measure(ends, this.first, this.length, this.beginning);
+    const segments = measure(ends, first, length, this.beginning);
+    this.first = first.subarray(0, segments);
+    this.length = length.subarray(0, segments);
+    this.start = new Int32Array(segments);
   }
 
   /** Adds the segments of `blocks[from .. to)` to the path. */
@@ -87,14 +89,8 @@ class PathBuilder {
   }
 }
 
-function sum(values: Uint8Array): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]!;
-  return total;
-}
-
-/** First block and length of each segment, and which one begins with a block. */
-function measure(ends: Uint8Array, first: Int32Array, length: Int32Array, beginning: Int32Array): void {
+/** First block and length of each segment, and which one begins with a block. Returns how many there are. */
+function measure(ends: Uint8Array, first: Int32Array, length: Int32Array, beginning: Int32Array): number {
   let begin = 0;
   let segment = 0;
   for (let block = 0; block < ends.length; block++) {
@@ -104,6 +100,7 @@ function measure(ends: Uint8Array, first: Int32Array, length: Int32Array, beginn
     beginning[begin] = segment++;
     begin = block + 1;
   }
+  return segment;
 }
 
 /** Marks the last block of every sequence and every block that is not always followed by the next id. */

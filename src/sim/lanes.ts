@@ -11,45 +11,90 @@ export interface LaneHost {
   passEnded(worker: Worker, atMs: number): void;
 }
 
-/** Nothing that one worker does can be noticed by another or change when and where requests arrive. */
-export function canRunApart({ pools, router, driver, maxWorkers, check }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
-  const isBlind = router.policy === 'round_robin' || router.policy === 'random';
+/** Nothing that one worker does can be noticed by another, nor change when requests arrive. */
+export function canRunApart({ pools, driver, maxWorkers, check }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
   const arrivesByTrace = driver.kind === 'open' && graph === undefined && sessionCount === requestCount;
-  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && maxWorkers === undefined && check === undefined && isBlind && arrivesByTrace;
+  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && maxWorkers === undefined && check === undefined && arrivesByTrace;
 }
 
 /**
- * Runs each worker from its first arrival to its end by itself, without a calendar: for runs in which
- * workers never meet (`canRunApart`). The same events in the same order per worker as the common loop
- * gives. Source: spec fast-core section 7.
+ * Runs workers that never meet without a calendar of their passes (`canRunApart`): the same events in the same
+ * order per worker as the common loop gives. Where the router looks at nothing, each worker runs from
+ * its first arrival to its end; else all of them run to the next arrival. Source: spec fast-core section 7.
  */
 export class Lanes {
   /** Time of the last event, ms, or the time at which the run was cut. */
-  endMs = 0;
+  endMs = -Infinity;
   private readonly workers: readonly Worker[];
-  /** Requests in the order of their arrival, grouped by worker: worker w's begin at `first[w]`. */
+  private readonly isBlind: boolean;
+  private done = 0;
+  private isCut = false;
+
+  // Where the router looks at nothing: the requests in the order of their arrival, grouped by worker; worker w's begin at `first[w]`.
   private readonly requests: Int32Array;
   private readonly arrivalMs: Float64Array;
   private readonly first: Int32Array;
-  private done = 0;
-  private isCut: boolean;
 
   constructor(
     private readonly host: LaneHost,
-    pool: WorkerPool,
-    driver: Driver,
+    private readonly pool: WorkerPool,
+    private readonly driver: Driver,
     count: number,
     private readonly maxTimeMs: number,
+    policy: SimulationConfig['router']['policy'],
   ) {
     this.workers = pool.workers;
-    this.requests = new Int32Array(count);
-    this.arrivalMs = new Float64Array(count);
+    this.isBlind = policy === 'round_robin' || policy === 'random';
+    this.requests = new Int32Array(this.isBlind ? count : 0);
+    this.arrivalMs = new Float64Array(this.isBlind ? count : 0);
     this.first = new Int32Array(this.workers.length + 1);
-    this.place(pool, driver, count);
-    this.isCut = driver.nextReadyMs() !== Infinity;
+    if (this.isBlind) this.placeAll(count);
   }
 
-  private place(pool: WorkerPool, driver: Driver, count: number): void {
+  /** Goes on for about `instants`; true when the run is over. */
+  advance(instants: number): boolean {
+    let left = instants;
+    while (!this.isBlind && this.driver.nextReadyMs() <= this.maxTimeMs && this.driver.nextReadyMs() !== Infinity) {
+      if (left-- <= 0) return false;
+      this.arriveNext(this.driver.nextReadyMs());
+    }
+    while (this.done < this.workers.length) {
+      if (left <= 0) return false;
+      left -= this.run(this.workers[this.done]!, this.first[this.done]!, this.first[this.done + 1]!);
+      this.done++;
+    }
+    if (this.isCut || this.driver.nextReadyMs() !== Infinity) this.endMs = this.maxTimeMs;
+    return true;
+  }
+
+  /** All workers run to the next arrival; then the passes that start at that time start. */
+  private arriveNext(nowMs: number): void {
+    const { workers, driver, pool } = this;
+    for (let w = 0; w < workers.length; w++) this.runUntil(workers[w]!, nowMs);
+    for (let request = driver.pop(nowMs); request >= 0; request = driver.pop(nowMs)) {
+      this.host.arrived(request, workers[pool.router.route(request)]!, driver.arrivalMs(request, nowMs));
+    }
+    for (let w = 0; w < workers.length; w++) if (workers[w]!.engine.nextChangeMs() === Infinity) this.start(workers[w]!, nowMs, Infinity);
+    if (nowMs > this.endMs) this.endMs = nowMs;
+  }
+
+  /** Shows all that ends by `untilMs`; no pass starts at that time. */
+  private runUntil(worker: Worker, untilMs: number): void {
+    for (let endMs = worker.engine.nextChangeMs(); endMs <= untilMs; endMs = worker.engine.nextChangeMs()) {
+      this.host.passEnded(worker, endMs);
+      if (endMs === untilMs) return;
+      this.start(worker, endMs, Infinity);
+    }
+  }
+
+  private start({ engine }: Worker, nowMs: number, arrivalMs: number): void {
+    const endMs = engine.begin(nowMs, this.maxTimeMs, arrivalMs);
+    if (endMs >= 0) engine.settle(endMs);
+  }
+
+  /** Gives every request its worker. */
+  private placeAll(count: number): void {
+    const { driver, pool } = this;
     const order = new Int32Array(count);
     const workerOf = new Int32Array(count);
     let arrived = 0;
@@ -65,19 +110,11 @@ export class Lanes {
     }
   }
 
-  /** Runs one worker after the other until about `instants` have passed; true when all have been run. */
-  advance(instants: number): boolean {
-    let left = instants;
-    while (this.done < this.workers.length && left > 0) {
-      left -= this.run(this.workers[this.done]!, this.first[this.done]!, this.first[this.done + 1]!);
-      this.done++;
-    }
-    if (this.done < this.workers.length) return false;
-    if (this.isCut) this.endMs = this.maxTimeMs;
-    return true;
-  }
-
-  /** @returns instants at which something happened */
+  /**
+   * Runs a worker to its end, through its requests `from` … `to` - 1.
+   *
+   * @returns instants at which something happened
+   */
   private run(worker: Worker, from: number, to: number): number {
     const { engine } = worker;
     const { host, requests, arrivalMs, maxTimeMs } = this;
@@ -94,9 +131,7 @@ export class Lanes {
       if (nowMs > this.endMs) this.endMs = nowMs;
       if (passEndMs === nowMs) host.passEnded(worker, nowMs);
       while (at < to && arrivalMs[at] === nowMs) host.arrived(requests[at++]!, worker, nowMs);
-      if (engine.nextChangeMs() !== Infinity) continue;
-      const endMs = engine.begin(nowMs, maxTimeMs, at < to ? arrivalMs[at]! : Infinity);
-      if (endMs >= 0) engine.settle(endMs);
+      if (engine.nextChangeMs() === Infinity) this.start(worker, nowMs, at < to ? arrivalMs[at]! : Infinity);
     }
   }
 }

@@ -170,6 +170,7 @@ export class Simulation {
       arrived: (request: number, worker: Worker, atMs: number) => {
         this.columns.arrivalMs[request] = atMs;
         this.columns.decodeWorker[request] = worker.index;
+        this.columns.decodeRouteOverlapTokens[request] = this.entry.router.lastOverlapTokens;
         worker.engine.submit(request, atMs);
       },
       passEnded: (worker: Worker, atMs: number) => {
@@ -177,7 +178,7 @@ export class Simulation {
         this.showPass(worker, NOBODY);
       },
     };
-    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity);
+    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity, this.config.router.policy);
   }
 
   /** In a closed loop some references notice a waiting turn only at the next pass end. */

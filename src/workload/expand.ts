@@ -17,7 +17,7 @@ export function expandBlocks(workload: Workload, blockTokens: number): BlockTabl
   const { promptTokens, traceBlockTokens } = workload;
   const trie = buildTrie(workload, (r) => Math.ceil((Math.floor(promptTokens[r]! / blockTokens) * blockTokens) / traceBlockTokens));
   // Engine blocks of the trace's size are the nodes.
-  if (blockTokens === traceBlockTokens) return { blockTokens, offsets: trie.offsets, blocks: trie.nodes, blockCount: trie.nodeCount };
+  if (blockTokens === traceBlockTokens) return { blockTokens, offsets: trie.offsets, blocks: trie.nodes, blockCount: trie.nodeCount, ends: trie.ends };
   return cutNodes(trie, workload, blockTokens);
 }
 

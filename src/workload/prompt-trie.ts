@@ -9,6 +9,8 @@ export interface PromptTrie {
   /** Nodes of request r = `nodes[offsets[r] .. offsets[r+1])`. */
   readonly offsets: Int32Array;
   readonly nodes: Int32Array;
+  /** 1 = some path ends at the node, or does not go on to the next number. */
+  readonly ends: Uint8Array;
 }
 
 /** Builds the trie over the first `idsOf(r)` hash ids of every request r. */
@@ -17,8 +19,12 @@ export function buildTrie({ requestCount, hashOffsets, hashIds }: Workload, idsO
   for (let r = 0; r < requestCount; r++) offsets[r + 1] = offsets[r]! + idsOf(r);
   const nodes = sharedInt32(offsets[requestCount]!);
   const table = new NodeTable(largest(hashIds) + 1);
-  for (let r = 0; r < requestCount; r++) table.path(hashIds, hashOffsets[r]!, nodes, offsets[r]!, offsets[r + 1]!);
-  return { nodeCount: table.count, offsets, nodes };
+  const ends = new Uint8Array(new SharedArrayBuffer(nodes.length));
+  for (let r = 0; r < requestCount; r++) {
+    table.path(hashIds, hashOffsets[r]!, nodes, offsets[r]!, offsets[r + 1]!);
+    markEnds(nodes, offsets[r]!, offsets[r + 1]!, ends);
+  }
+  return { nodeCount: table.count, offsets, nodes, ends: ends.subarray(0, table.count) };
 }
 
 /** Nodes by parent and id. Most ids have one parent: it is kept by id, the other pairs in a hash table. */
@@ -81,6 +87,11 @@ function slotOf(slots: Int32Array, parent: number, id: number): number {
   let place = (scattered ^ (scattered >>> 15)) & mask;
   while (slots[place * 3 + 2] !== 0 && (slots[place * 3] !== parent || slots[place * 3 + 1] !== id)) place = (place + 1) & mask;
   return place * 3;
+}
+
+function markEnds(nodes: Int32Array, from: number, to: number, ends: Uint8Array): void {
+  for (let at = from + 1; at < to; at++) if (nodes[at] !== nodes[at - 1]! + 1) ends[nodes[at - 1]!] = 1;
+  if (to > from) ends[nodes[to - 1]!] = 1;
 }
 
 function largest(values: Int32Array): number {
