@@ -1,8 +1,8 @@
 import { ABOUT, type Check } from '../core/check.js';
 import type { Pool } from '../kv/pool.js';
+import { segmentsOf } from '../kv/segments.js';
 import { BlockCache } from './block-cache.js';
 import type { EngineConfig, EngineContext } from './engine.js';
-import { segmentsOf } from '../kv/segments.js';
 import type { SlotTable } from './slot-table.js';
 
 /** Blocks over a pool that keeps every copy in a slot of its own. */
