@@ -13,6 +13,7 @@ import { checkDriver } from '../workload/check.js';
 import { readTrace } from '../workload/formats/trace.js';
 import type { Workload } from '../workload/workload.js';
 import { addCheckOption, type CheckOption } from './options.js';
+import { tuneForOneRun } from './one-run.js';
 import { jsonText, print, printCheck, printWarnings } from './output.js';
 import { addReplayFlags, planReplay, type ReplayFlags, type ReplayPlan } from './replay-flags.js';
 
@@ -32,6 +33,7 @@ export function registerReplay(program: Command): void {
 
 async function replay(traces: readonly string[], flags: ReplayFlags, quiet: boolean, check: Check | undefined): Promise<void> {
   const startMs = performance.now();
+  tuneForOneRun();
   const plan = planReplay(traces, flags);
   const reportPath = reportTarget(flags['reportJson']);
   const rowsPath = flags['reportJsonl'];

@@ -21,6 +21,7 @@ import type { Workload } from '../workload/workload.js';
 import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import { addCheckOption, addReadOptions, addWriteOptions, type CheckOption, type ReadOptions, type WriteOptions } from './options.js';
+import { tuneForOneRun } from './one-run.js';
 import { jsonText, print, printCheck, printWarnings, type Format } from './output.js';
 import { yamlText } from './yaml-text.js';
 
@@ -30,6 +31,7 @@ export function registerRun(program: Command): void {
 }
 
 async function run(file: string, options: ReadOptions & WriteOptions & CheckOption): Promise<void> {
+  tuneForOneRun();
   const meta = startMeta();
   const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
   const target = options.out ?? join('out', scenario.name);
