@@ -1,5 +1,7 @@
 /** What is measured, and the bars that each case is held to. */
 
+import { fileURLToPath } from 'node:url';
+
 /** A limit on a figure: from below for ratios, from above for costs. */
 export type Bar = { readonly atLeast: number } | { readonly atMost: number };
 
@@ -36,9 +38,12 @@ export const DOUBLING: Bar = { atMost: 2.1 };
 /** Tokens that a worker's cache holds in every replay here. */
 const CACHE_TOKENS = 512 * 16384;
 
-/** Flags of a replay on vLLM workers, or another engine. */
-export function replayFlags(workers: number, blockTokens: number, more: readonly string[] = [], engine?: string): string[] {
-  const engineArgs = { ...(engine === undefined ? {} : { engine_type: engine }), block_size: blockTokens, num_gpu_blocks: CACHE_TOKENS / blockTokens };
+/** A small measured table: decode time by KV tokens and context length. */
+const PROFILE = fileURLToPath(new URL('../test/fixtures/recorded/golden/cases/profile-burst-preempt/perf_data.npz', import.meta.url));
+
+/** Flags of a replay on vLLM workers, unless the engine arguments say otherwise. */
+export function replayFlags(workers: number, blockTokens: number, more: readonly string[] = [], args: Readonly<Record<string, string>> = {}): string[] {
+  const engineArgs = { ...args, block_size: blockTokens, num_gpu_blocks: CACHE_TOKENS / blockTokens };
   return ['--num-workers', String(workers), '--extra-engine-args', JSON.stringify(engineArgs), ...more];
 }
 
@@ -64,8 +69,9 @@ export const CASES: readonly Case[] = [
   { name: 'closed loop 256', how: { flags: replayFlags(8, 512, ['--replay-concurrency', '256']) }, bars: { ratio: 5, wallMs: 320 } },
   { name: 'arrivals x8', how: { flags: replayFlags(8, 512, ['--arrival-speedup-ratio', '8']) }, bars: { ofFirst: 3 } },
   { name: '128 workers', how: { flags: replayFlags(128, 512) }, bars: { ofFirst: 2 } },
-  { name: 'SGLang, block 64', how: { flags: replayFlags(8, 64, [], 'sglang') } },
-  { name: 'TensorRT-LLM, block 64', how: { flags: replayFlags(8, 64, [], 'trtllm') } },
+  { name: 'SGLang, block 64', how: { flags: replayFlags(8, 64, [], { engine_type: 'sglang' }) } },
+  { name: 'TensorRT-LLM, block 64', how: { flags: replayFlags(8, 64, [], { engine_type: 'trtllm' }) } },
   { name: 'aisimulate: passes priced by context', how: { scenario: scenario('aisimulate', 'polynomial') }, bars: { wallMs: 500 } },
-  { name: 'fitted timing', how: { scenario: scenario('realistic', 'fitted') }, bars: { wallMs: 500 } },
+  { name: 'timing table', how: { flags: replayFlags(8, 512, [], { planner_profile_data: PROFILE }) }, bars: { wallMs: 500 } },
+  { name: 'fitted timing', how: { scenario: scenario('realistic', 'fitted') } },
 ];
