@@ -26,12 +26,13 @@ export class IdInterner {
 
   /** Interns `ids[0 .. count)` into `numbers` from `at` on. */
   internAll(ids: Float64Array, count: number, numbers: Int32Array, at: number): void {
-    const { small } = this;
-    for (let i = 0; i < count; i++) {
-      const id = ids[i]!;
-      const number = id < small.length ? small[id]! : 0;
-      numbers[at + i] = number > 0 ? number - 1 : this.intern(id);
+    const most = largest(ids, count);
+    if (most >= SMALL_IDS) {
+      for (let i = 0; i < count; i++) numbers[at + i] = this.intern(ids[i]!);
+      return;
     }
+    if (most >= this.small.length) this.small = grown(this.small, most);
+    this.count = internSmall(this.small, this.count, ids, count, numbers, at);
   }
 
   private large(id: number): number {
@@ -54,6 +55,24 @@ export class IdInterner {
       this.numbers[slot] = numbers[old]!;
     }
   }
+}
+
+function largest(ids: Float64Array, count: number): number {
+  let most = -1;
+  for (let i = 0; i < count; i++) if (ids[i]! > most) most = ids[i]!;
+  return most;
+}
+
+/** Interns ids that `small` has room for; `known` ids have numbers. Returns how many have now. */
+function internSmall(small: Int32Array, known: number, ids: Float64Array, count: number, numbers: Int32Array, at: number): number {
+  let total = known;
+  for (let i = 0; i < count; i++) {
+    const id = ids[i]!;
+    let number = small[id]!;
+    if (number === 0) small[id] = number = ++total;
+    numbers[at + i] = number - 1;
+  }
+  return total;
 }
 
 /** The slot of an id, or the free one where it belongs. */

@@ -18,7 +18,8 @@ export function buildTrie({ requestCount, hashOffsets, hashIds }: Workload, idsO
   const offsets = sharedInt32(requestCount + 1);
   for (let r = 0; r < requestCount; r++) offsets[r + 1] = offsets[r]! + idsOf(r);
   const nodes = sharedInt32(offsets[requestCount]!);
-  const table = new NodeTable(largest(hashIds) + 1);
+  // Ids are numbered as they appear, so there are no more than entries; memory that is not written to costs nothing.
+  const table = new NodeTable(hashIds.length);
   const ends = new Uint8Array(new SharedArrayBuffer(nodes.length));
   for (let r = 0; r < requestCount; r++) {
     table.path(hashIds, hashOffsets[r]!, nodes, offsets[r]!, offsets[r + 1]!);
@@ -92,10 +93,4 @@ function slotOf(slots: Int32Array, parent: number, id: number): number {
 function markEnds(nodes: Int32Array, from: number, to: number, ends: Uint8Array): void {
   for (let at = from + 1; at < to; at++) if (nodes[at] !== nodes[at - 1]! + 1) ends[nodes[at - 1]!] = 1;
   if (to > from) ends[nodes[to - 1]!] = 1;
-}
-
-function largest(values: Int32Array): number {
-  let most = -1;
-  for (let i = 0; i < values.length; i++) if (values[i]! > most) most = values[i]!;
-  return most;
 }
