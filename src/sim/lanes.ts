@@ -96,17 +96,15 @@ export class Lanes {
   private placeAll(count: number): void {
     const { driver, pool } = this;
     const order = new Int32Array(count);
+    const orderMs = new Float64Array(count);
     const workerOf = new Int32Array(count);
-    let arrived = 0;
-    for (let request = driver.pop(this.maxTimeMs); request >= 0; request = driver.pop(this.maxTimeMs)) {
-      order[arrived] = request;
-      workerOf[arrived++] = pool.router.route(request);
-    }
+    const arrived = driver.popAll(this.maxTimeMs, order, orderMs);
+    for (let at = 0; at < arrived; at++) workerOf[at] = pool.router.route(order[at]!);
     const next = startsOf(workerOf, arrived, this.first);
     for (let at = 0; at < arrived; at++) {
       const place = next[workerOf[at]!]!++;
       this.requests[place] = order[at]!;
-      this.arrivalMs[place] = driver.arrivalMs(order[at]!, 0);
+      this.arrivalMs[place] = orderMs[at]!;
     }
   }
 

@@ -84,6 +84,15 @@ export class Driver {
     return request;
   }
 
+  /** All requests that are ready by `untilMs`, in order, with their times; how many. For an open loop of sessions with one turn, before anything was popped. */
+  popAll(untilMs: number, requests: Int32Array, arrivalMs: Float64Array): number {
+    if (!(this.schedule instanceof SessionSchedule)) throw new Error('only sessions are known in advance');
+    this.ready.pop();
+    const count = this.schedule.takeFirstTurns(untilMs, requests, arrivalMs);
+    this.inFlight += count;
+    return count;
+  }
+
   /** Arrival time a popped request is given: its ready time, or in a closed loop the instant of dispatch. */
   arrivalMs(request: number, nowMs: number): number {
     return this.mode.kind === 'open' ? this.readyMs[request]! : nowMs;

@@ -48,6 +48,23 @@ export class SessionSchedule implements Schedule {
     for (let i = 1; i < firstTurns.length; i++) if (before(firstTurns[i - 1]!, firstTurns[i]!) > 0) return void firstTurns.sort(before);
   }
 
+  /** Hands out the first turns that are ready by `untilMs`, one of which waits in the queue, with their times; returns how many. The next one takes its place there. */
+  takeFirstTurns(untilMs: number, requests: Int32Array, arrivalMs: Float64Array): number {
+    const { firstTurns, workload } = this;
+    const speedup = this.mode.kind === 'open' ? this.mode.speedup : 1;
+    const from = this.nextSession - 1;
+    let at = from;
+    for (; at < firstTurns.length; at++) {
+      const readyMs = workload.arrivalMs[firstTurns[at]!]! / speedup;
+      if (readyMs > untilMs) break;
+      requests[at - from] = firstTurns[at]!;
+      arrivalMs[at - from] = readyMs;
+    }
+    this.nextSession = at;
+    this.addNextArrival();
+    return at - from;
+  }
+
   private addNextArrival(): void {
     if (this.nextSession === this.firstTurns.length) return;
     const request = this.firstTurns[this.nextSession++]!;
