@@ -23,6 +23,15 @@ export class SglangHandoffs {
     return this.held.size + this.reserved.size;
   }
 
+  /** Finished prompts that are still being copied away, and prompts to come. For checks. */
+  get sources(): Iterable<SglangSequence> {
+    return this.held.values();
+  }
+
+  get destinations(): Iterable<SglangSequence> {
+    return this.reserved.values();
+  }
+
   /** Pages may have become free. */
   noteRelease(): void {
     this.releases++;

@@ -1,7 +1,8 @@
+import type { Check } from '../core/check.js';
 import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
 import { emptyPass, type PassShape } from '../timing/timing.js';
-import { SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type SignalKind } from './engine.js';
+import { PLACE, SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type Place, type SignalKind } from './engine.js';
 import { SglangGroup } from './sglang-group.js';
 import { SglangHandoffs } from './sglang-handoff.js';
 import { SglangPages } from './sglang-pages.js';
@@ -10,6 +11,7 @@ import { NewTokenRatio } from './sglang-ratio.js';
 import { sequenceList, SglangSequence } from './sglang-sequence.js';
 import { PassTokens } from './sglang-tokens.js';
 import { Speculation } from './speculation.js';
+import { verifySglang } from './verify-sglang.js';
 
 /** Data-parallel ranks share the machine's prefills: SGLang admits more freely on each (spec engine section 3.4). */
 const RANKS_CONSERVATIVENESS = 0.3;
@@ -51,6 +53,8 @@ export abstract class SglangState {
   protected readonly tokens = new PassTokens();
   /** Those that left in this pass and give their pages back at its end. */
   protected readonly finished = sequenceList();
+  /** Those that a pass has sent back to the queue; they are on it when the pass has ended. */
+  protected readonly retracted = sequenceList();
 
   constructor(
     protected readonly config: EngineConfig,
@@ -131,6 +135,22 @@ export abstract class SglangState {
   setReservationPending(pending: boolean): void {
     if (pending !== this.reservationPending) this.isRefused = false;
     this.reservationPending = pending;
+  }
+
+  /** Looks at its own invariants while no pass is in flight. Its cache is not compared with the router's index. */
+  verify(check: Check): boolean {
+    const { group, pages, waiting, prebuilt, handoffs } = this;
+    const others = [...prebuilt, ...handoffs.sources, ...handoffs.destinations];
+    verifySglang(check, { group, pages, waiting, others, maxSeqs: this.config.engine.maxNumSeqs, inStep: this.speculation === null });
+    return false;
+  }
+
+  eachRequest(see: (request: number, place: Place) => void): void {
+    for (const list of [this.waiting, this.group.running, this.prebuilt, this.retracted]) for (const { request } of list) see(request, PLACE.scheduled);
+    for (const { request } of this.handoffs.sources) see(request, PLACE.held);
+    for (const { request } of this.handoffs.destinations) see(request, PLACE.reserved);
+    if (this.endMs === Infinity) return;
+    for (let i = 0; i < this.effects.count; i++) if (this.effects.kinds[i] !== SIGNAL.firstToken) see(this.effects.requests[i]!, PLACE.leaving);
   }
 
   /** Running slots that are free. */

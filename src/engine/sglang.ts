@@ -2,7 +2,7 @@ import { empty, keep } from '../core/list.js';
 import { chargedMs } from '../core/nanoseconds.js';
 import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import { sortByPrefix } from './sglang-policy.js';
-import { sequenceList, type SglangSequence } from './sglang-sequence.js';
+import type { SglangSequence } from './sglang-sequence.js';
 import { SglangSpans } from './sglang-spans.js';
 
 /**
@@ -14,7 +14,6 @@ import { SglangSpans } from './sglang-spans.js';
 export class SglangCore extends SglangSpans implements EngineCore {
   /** Every request of the decode batch has pages for its tokens. */
   private emits = false;
-  private readonly retracted = sequenceList();
   private readonly rejected: number[] = [];
 
   begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {

@@ -79,6 +79,11 @@ export class RadixCache {
     this.free = capacity;
   }
 
+  /** Every node but the root. For checks. */
+  eachNode(see: (node: RadixNode) => void): void {
+    for (const node of this.nodes) if (node && node !== this.root) see(node);
+  }
+
   /** Leading pages of a request's sequence that are cached, `limit` at most. Changes nothing. */
   matchLength(request: number, limit: number): number {
     let node = this.root;

@@ -4,6 +4,10 @@ import { ABOUT, Check } from '../../src/core/check.js';
 import type { EngineContext } from '../../src/engine/engine.js';
 import type { Lockstep } from '../../src/engine/lockstep.js';
 import type { RequestList, Sequences } from '../../src/engine/sequences.js';
+import { SglangCore } from '../../src/engine/sglang.js';
+import type { SglangGroup } from '../../src/engine/sglang-group.js';
+import type { SglangPages } from '../../src/engine/sglang-pages.js';
+import type { SglangSequence } from '../../src/engine/sglang-sequence.js';
 import { VllmCore } from '../../src/engine/vllm.js';
 import type { SegmentPool } from '../../src/kv/segment-pool.js';
 import type { Observations } from '../../src/metrics/observations.js';
@@ -87,6 +91,12 @@ interface Inside {
   readonly context: EngineContext;
 }
 
+interface SglangInside {
+  readonly pages: SglangPages;
+  readonly group: SglangGroup;
+  readonly waiting: SglangSequence[];
+}
+
 /** An engine that is damaged after its fourth pass. */
 class BrokenCore extends VllmCore {
   damage: ((inside: Inside) => void) | null = null;
@@ -140,6 +150,32 @@ describe('a broken engine is caught and named', () => {
     ['a token from the future', ({ context, running }) => context.observer.secondToken(running.first, 1e6), /request 0: broken: arrival, admission, first, second and last token and end .* come in this order/],
   ])('%s', (_name, damage, says) => {
     expect(() => runBroken(damage)).toThrow(says);
+  });
+
+  it.each<[string, (inside: SglangInside) => void, RegExp]>([
+    ['a page that comes from nowhere', ({ pages }) => pages.radix.free++, /agg worker 0: broken: free \+ cached \+ owned pages = capacity/],
+    ['an evictable page that is in use', ({ pages }) => pages.radix.evictable++, /evictable = pages of unlocked nodes/],
+    ['a prefix that is locked once too often', ({ pages, group }) => pages.radix.lock(group.running[0]!.node!), /a node is locked once for each request that owns it/],
+    ['known tokens', ({ group }) => group.knownTokens++, /known tokens of the group/],
+    ['a waiting request that is lost', ({ waiting }) => void waiting.pop(), /broken: a request in flight is somewhere/],
+  ])('SGLang: %s', (_name, damage, says) => {
+    const config = configOf({
+      ...CROWDED,
+      engine: { ...CROWDED.engine, name: 'sglang', sglang: { schedulePolicy: 'fifo', maxPrefillTokens: 64, chunkedPrefillSize: 64, clipMaxNewTokens: 64, scheduleConservativeness: 0, decodeInterval: 0 } },
+      createEngine: (own, context) => {
+        const core = new SglangCore(own, context);
+        const advance = core.advance.bind(core);
+        let left = 4;
+        core.advance = () => {
+          const effects = advance();
+          if (--left === 0) damage(core as unknown as SglangInside);
+          return effects;
+        };
+        return core;
+      },
+    });
+    const workload = workloadOf(REQUESTS);
+    expect(() => runSimulation(config, workload, expandBlocks(workload, 4), new Check())).toThrow(says);
   });
 
   it('a run in spans that differs from the run pass by pass', () => {
