@@ -15,10 +15,15 @@ export function checkDriver(workload: Workload, mode: DriverMode): void {
   }
   if (mode.kind === 'closed') return;
   if (mode.lanes !== undefined) throw new InputError({ code: 'E-COMBINATION', ...file, what: 'lanes are for agentic traces', hint: 'leave the lanes out' });
-  for (let request = 0; request < workload.requestCount; request++) {
-    if (workload.turn[request] !== 0 || !Number.isNaN(workload.arrivalMs[request])) continue;
-    const place = workload.source && { file: workload.source.file, line: workload.source.lines[request]!, col: 1 };
-    const what = `missing on the first row of session '${workload.sessionNames[workload.session[request]!]}'`;
-    throw new InputError({ code: 'E-TRACE', ...place, path: 'timestamp', what, hint: 'add it, or run the trace with a concurrency' });
-  }
+  const request = firstWithoutTime(workload.turn, workload.arrivalMs);
+  if (request < 0) return;
+  const place = workload.source && { file: workload.source.file, line: workload.source.lines[request]!, col: 1 };
+  const what = `missing on the first row of session '${workload.sessionNames[workload.session[request]!]}'`;
+  throw new InputError({ code: 'E-TRACE', ...place, path: 'timestamp', what, hint: 'add it, or run the trace with a concurrency' });
+}
+
+/** First request that opens a session without a time; -1 = none. */
+function firstWithoutTime(turn: Int32Array, arrivalMs: Float64Array): number {
+  for (let request = 0; request < turn.length; request++) if (turn[request] === 0 && Number.isNaN(arrivalMs[request]!)) return request;
+  return -1;
 }

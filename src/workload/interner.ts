@@ -26,13 +26,27 @@ export class IdInterner {
 
   /** Interns `ids[0 .. count)` into `numbers` from `at` on. */
   internAll(ids: Float64Array, count: number, numbers: Int32Array, at: number): void {
-    const most = largest(ids, count);
-    if (most >= SMALL_IDS) {
-      for (let i = 0; i < count; i++) numbers[at + i] = this.intern(ids[i]!);
-      return;
+    for (let i = 0; i < count; i++) {
+      i = this.internSmall(ids, i, count, numbers, at);
+      if (i < count) numbers[at + i] = this.intern(ids[i]!);
     }
-    if (most >= this.small.length) this.small = grown(this.small, most);
-    this.count = internSmall(this.small, this.count, ids, count, numbers, at);
+  }
+
+  /** As many of `ids[from .. count)` as there is a place by position for; returns where it stopped. */
+  private internSmall(ids: Float64Array, from: number, count: number, numbers: Int32Array, at: number): number {
+    const { small } = this;
+    const size = small.length;
+    let known = this.count;
+    let i = from;
+    for (; i < count; i++) {
+      const id = ids[i]!;
+      if (id >= size) break;
+      let number = small[id]!;
+      if (number === 0) small[id] = number = ++known;
+      numbers[at + i] = number - 1;
+    }
+    this.count = known;
+    return i;
   }
 
   private large(id: number): number {
@@ -55,24 +69,6 @@ export class IdInterner {
       this.numbers[slot] = numbers[old]!;
     }
   }
-}
-
-function largest(ids: Float64Array, count: number): number {
-  let most = -1;
-  for (let i = 0; i < count; i++) if (ids[i]! > most) most = ids[i]!;
-  return most;
-}
-
-/** Interns ids that `small` has room for; `known` ids have numbers. Returns how many have now. */
-function internSmall(small: Int32Array, known: number, ids: Float64Array, count: number, numbers: Int32Array, at: number): number {
-  let total = known;
-  for (let i = 0; i < count; i++) {
-    const id = ids[i]!;
-    let number = small[id]!;
-    if (number === 0) small[id] = number = ++total;
-    numbers[at + i] = number - 1;
-  }
-  return total;
 }
 
 /** The slot of an id, or the free one where it belongs. */
