@@ -1,6 +1,6 @@
 import { chargedMs } from '../../src/core/nanoseconds.js';
 import type { PassShape } from '../../src/timing/timing.js';
-import { MOST_BARREN_PASSES } from '../../src/engine/block-core.js';
+import { MOST_BARREN_PASSES } from '../../src/engine/block-scheduling.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
 import { Speculation } from '../../src/engine/speculation.js';
 import { createBlockCache, type BlockCache } from './plain-cache.js';
