@@ -3,7 +3,7 @@
  * its phases, cold and warm; how it grows. Ratios to the reference where DYNOTWIN_REFERENCE_PYTHON names
  * a Python that has it. Bars are printed beside the figures they limit. Nothing here is a test.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
@@ -34,6 +34,8 @@ const program = new Command('bench')
   .option('--only <pattern>', 'cases and scaling tables whose name matches', pattern, /./)
   .option('--repeat <n>', 'repetitions, alternating with the reference (default 5; with --quick 1)', wholeNumber)
   .option('--json <file>', 'all figures')
+  // Whatever stops it before the first measurement is bad input.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
   .parse();
 const options = program.opts<Options>();
 const quick = options.quick === true;
@@ -41,6 +43,8 @@ const repeat = options.repeat ?? (quick ? 1 : 5);
 const cases = CASES.filter(({ name }) => options.only.test(name));
 const scalings = SCALINGS.filter(({ name }) => options.only.test(name));
 if (cases.length + scalings.length === 0) program.error(`--only matches none of: ${[...CASES, ...SCALINGS].map(({ name }) => name).join('; ')}`);
+
+for (const path of program.processedArgs[0] as string[]) if (!existsSync(path)) program.error(`error: no such trace: ${path}`);
 
 const reference = process.env['DYNOTWIN_REFERENCE_PYTHON'] || null;
 const startup = spread(Array.from({ length: 5 }, startupMs)).best;

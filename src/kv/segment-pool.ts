@@ -234,16 +234,6 @@ export class SegmentPool implements Room, CopyHost {
     return count;
   }
 
-  /** A content of the block table is cached. For checks: takes a search. */
-  isCached(block: number): boolean {
-    const { first, length } = this.paths.segments;
-    let segment = first.findIndex((begin, i) => block >= begin && block < begin + length[i]!);
-    if (segment < 0) segment = 0;
-    const copies = this.copiesOf(segment);
-    const offset = block - first[segment]!;
-    return copies ? copies.cachedOf(offset + 1) === offset + 1 : this.cached[segment]! > offset;
-  }
-
   /** Leading cached blocks of a segment. For checks, as is `view`. */
   cachedPrefix(segment: number): number {
     const copies = this.copiesOf(segment);

@@ -1,11 +1,10 @@
-import type { Problem } from '../core/problem.js';
 import { SIGNAL } from '../engine/engine.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
 import { Driver } from '../workload/driver.js';
-import { shortTurns } from '../workload/history.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
+import { checkConservation, runWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
@@ -123,8 +122,7 @@ export class Simulation {
   /** What was seen; checks that every request is accounted for and every block is back. */
   observe(): Observations {
     this.checker?.finish(this.nowMs);
-    const drained = this.driver.isDrained();
-    if (drained) this.checkConservation();
+    if (this.driver.isDrained()) checkConservation(this.columns, this.driver, this.pools);
     const plays = this.driver.plays();
     return {
       requests: this.columns,
@@ -135,7 +133,7 @@ export class Simulation {
       transfers: this.handoff?.transfers ?? 0,
       endMs: this.nowMs,
       ...(plays && { plays }),
-      warnings: this.warnings(),
+      warnings: runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected),
     };
   }
 
@@ -385,34 +383,5 @@ export class Simulation {
       if (this.firstRejected < 0) this.firstRejected = request;
     }
     this.driver.ended(request, this.nowMs, status === STATUS.completed);
-  }
-
-  private checkConservation(): void {
-    for (let request = 0; request < this.columns.count; request++) {
-      if (this.columns.status[request] === STATUS.unfinished && !this.driver.isSkipped(request)) throw new Error(`invariant broken: request ${request} is not accounted for`);
-    }
-    for (const pool of this.pools) {
-      for (const worker of pool.workers) {
-        if (!worker.engine.isEmpty()) throw new Error(`invariant broken: worker ${worker.index} of ${pool.config.name} still holds something`);
-      }
-    }
-  }
-
-  private warnings(): Problem[] {
-    const list = shortTurns(this.workload, this.columns.outputTokens, (request) => !Number.isNaN(this.columns.arrivalMs[request]));
-    const skipped = this.driver.requestsSkipped;
-    if (skipped > 0) list.push({ code: 'W-SKIPPED', path: 'requests', what: `${skipped} of ${this.columns.count} requests were not sent: another request of their play failed` });
-    if (this.rejections > 0) list.push(this.rejectionWarning());
-    return list;
-  }
-
-  private rejectionWarning(): Problem {
-    const request = this.firstRejected;
-    return {
-      code: 'W-REJECTED',
-      path: 'requests',
-      what: `${this.rejections} of ${this.columns.count} requests can never run here; the first is request ${request} (${this.columns.promptTokens[request]} prompt tokens, ${this.columns.requestedOutputTokens[request]} output tokens)`,
-      hint: 'give the engine more KV blocks, a longer context, or chunked prefill',
-    };
   }
 }
