@@ -1,0 +1,29 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { canRunApart } from '../../src/sim/lanes.js';
+import { world, type World } from '../invariants/worlds.js';
+import { expectSame } from '../oracle/compare.js';
+import { configOf, finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
+
+/** Aggregated worlds in an open loop without later turns: nothing that a worker does brings a request. */
+const apart = world.filter(({ setup }) => typeof setup.workers === 'number').map(({ requests, setup }): World => ({
+  requests: requests.map(({ session: _, delayMs: __, ...request }) => request),
+  setup: { ...setup, driver: { kind: 'open', speedup: 1 }, engine: { ...setup.engine, ranks: 1 } },
+  scaling: [],
+}));
+
+it('workers that run apart do what they do in the common loop, whatever the router looks at', { timeout: 60_000 }, () => {
+  const policies = new Set<string>();
+  fc.assert(
+    fc.property(apart, ({ requests, setup }) => {
+      const workload = workloadOf(requests);
+      const run = (own: Setup) => finish(simulationOf(workload, own));
+      const alone = { ...setup, maxWorkers: undefined };
+      expect([canRunApart(configOf(alone), workload), canRunApart(configOf(setup), workload)]).toEqual([true, false]);
+      expectSame(run(alone), run(setup));
+      policies.add(setup.router!.policy!);
+    }),
+    { numRuns: 1000, seed: 61 },
+  );
+  expect([...policies].sort()).toEqual(['kv', 'least_loaded', 'random', 'round_robin']);
+});
