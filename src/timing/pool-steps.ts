@@ -1,19 +1,7 @@
 import type { TimingSpec } from '../scenario/scenario.js';
 import { createTiming, type TimedPool } from './registry.js';
+import type { StepTimes } from './step-times.js';
 import { emptyPass, type PassShape, type PassTiming, type TimingRules } from './timing.js';
-
-/**
- * Times of whole steps of one rank, ms: all that the closed forms of serving ask of a timing source
- * (perf-model section 2.6). Lengths and counts are whole numbers.
- */
-export interface StepTimes {
-  /** `b` prompts of `isl` tokens at once, `prefix` of them cached. */
-  prefillMs(b: number, isl: number, prefix: number): number;
-  /** One decode step of `b` requests at sequence length `s`, the new token included. */
-  decodeMs(b: number, s: number): number;
-  /** `contextTokens` prompt tokens beside `decodeRequests` requests halfway through their output. */
-  mixedMs(contextTokens: number, decodeRequests: number, isl: number, osl: number, prefix: number): number;
-}
 
 export interface StepTimedPool extends TimedPool {
   readonly spec: TimingSpec;

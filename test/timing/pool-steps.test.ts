@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { fittedTiming } from '../../src/timing/fitted.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
-import { passStepTimes, stepTimesOf } from '../../src/timing/step-times.js';
+import { passStepTimes, stepTimesOf } from '../../src/timing/pool-steps.js';
 import type { PassShape, PassTiming } from '../../src/timing/timing.js';
 import { SCENARIO } from '../metrics/scenario.js';
 
