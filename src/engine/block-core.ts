@@ -57,15 +57,33 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
+    this.sumChunks();
     this.dismissWithoutToken();
     if (this.speculation) this.reserveBursts(this.speculation);
     const { timing, prefillSpeedup, decodeSpeedup } = this.config;
     const shape = this.shape;
     shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && !this.isPrefill ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
     return nowMs + prefillMs + decodeMs;
+  }
+
+  /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */
+  private sumChunks(): void {
+    const { timing } = this.config;
+    if (!timing.chunkMs || this.isDecode) return;
+    const { loose, sequences } = this;
+    let chunksMs = 0;
+    for (let i = 0; i < this.looseCount; i++) {
+      const request = loose[i]!;
+      const tokens = sequences.passPromptTokens[request]!;
+      const start = sequences.passStartTokens[request]!;
+      if (tokens > 0) chunksMs += timing.chunkMs(start, start + tokens);
+    }
+    this.shape.prefillChunksMs = chunksMs;
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */

@@ -32,7 +32,7 @@ export abstract class BlockScheduling extends BlockSpans {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
     if (!this.scheduleTogether()) {
       this.dissolve();
       this.scheduleRunning();

@@ -68,8 +68,9 @@ export abstract class SglangSpans extends SglangSteps {
       if (this.deferredPasses > 0) most = Math.min(most, this.deferredPasses);
       if (this.waitsForRoom) most = Math.min(most, this.sumPromised());
     }
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
-    shape.decodeRequests = group.running.length;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    shape.decodeRequests = shape.groupDecodeRequests = group.running.length;
+    shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
     shape.occupiedBlocks = pages.active;
     this.span.open(nowMs);

@@ -1,6 +1,6 @@
 import type { Checked, FieldProblem, MemoryAnswer, MemoryQuestion } from '../scenario/environment.js';
 import type { EngineSpec } from '../scenario/scenario.js';
-import { byGpuCount, requireBackend, requireHardware, requireModel, type Backend, type Hardware, type Model } from './catalogue.js';
+import { attentionLayers, byGpuCount, requireBackend, requireHardware, requireModel, type Backend, type Hardware, type Model } from './catalogue.js';
 import { denseShare, kvElementBytes, legalTensorParallel, weightBytes } from './operators.js';
 
 /** What a worker keeps on each GPU, and how many KV blocks that leaves (perf-model section 3, engine section 9). Bytes per GPU. */
@@ -25,7 +25,7 @@ export function runtimeBytes(gpu: Hardware, backend: Backend, tp: number): numbe
 
 /** KV bytes a token takes on each GPU: its share of the KV heads, a copy where there are fewer heads than GPUs; latent caches are not split. */
 export function kvBytesPerTokenPerGpu(model: Model, tp: number): number {
-  const layers = model.kv_layers ?? model.layers;
+  const layers = attentionLayers(model);
   const element = kvElementBytes(model.quant);
   if (model.kv_lora_rank !== undefined) return layers * (model.kv_lora_rank + (model.rope_dim ?? 0)) * element;
   return 2 * layers * Math.ceil(model.kv_heads / tp) * model.head_dim * element;

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { semanticsOf } from '../../src/engine/semantics.js';
 import { fixedTiming } from '../../src/timing/fixed.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
+import type { PassTiming } from '../../src/timing/timing.js';
 import { tokens, type LiteralRequest, type Setup } from '../support/simulate.js';
+
+/** Prices every chunk on its own and looks at the whole group: what an operator table does. The thirds show any other order of summation. */
+export const chunkTiming: PassTiming = {
+  prefillMs: (shape) => shape.prefillChunksMs + shape.groupPrefillTokens / 7 + shape.groupDecodeRequests / 3,
+  decodeMs: (shape) => 1 + shape.groupDecodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.groupPrefillTokens / 7,
+  chunkMs: (start, end) => (end * end - start * start) / 3000,
+};
 
 /** A random little world: a workload, a deployment, and when somebody scales it. */
 export interface World {

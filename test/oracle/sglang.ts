@@ -325,6 +325,8 @@ export class SglangStepper implements EngineCore {
     const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { shape } = this;
     shape.occupiedBlocks = this.pages.active;
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
     const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;

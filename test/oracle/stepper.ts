@@ -49,8 +49,8 @@ export abstract class Stepper implements EngineCore {
     this.cache = createBlockCache(config, context);
     this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
+      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
+      decodeRequests: 0, decodeContextTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
     };
   }
 
@@ -139,7 +139,7 @@ export abstract class Stepper implements EngineCore {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
     for (const sequence of this.running) sequence.passTokens = sequence.passPromptTokens = 0;
     this.scheduleRunning();
     this.admitWaiting(nowMs);
@@ -263,16 +263,27 @@ export abstract class Stepper implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
+    this.sumChunks();
     this.dismissWithoutToken();
     if (this.speculation) this.reserveBursts(this.speculation);
     this.shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
     const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const shape = this.shape;
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && role !== 'prefill' ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
     this.startMs = nowMs;
     return nowMs + prefillMs + decodeMs;
+  }
+
+  private sumChunks(): void {
+    const { timing, role } = this.config;
+    if (!timing.chunkMs || role === 'decode') return;
+    for (const { passStartTokens, passPromptTokens } of this.running) {
+      if (passPromptTokens > 0) this.shape.prefillChunksMs += timing.chunkMs(passStartTokens, passStartTokens + passPromptTokens);
+    }
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */

@@ -191,5 +191,6 @@ export function spyTiming(timing: PassTiming, limit = 100_000): PassTiming & { r
     decodes,
     prefillMs: (shape) => (note(prefills, shape), timing.prefillMs(shape)),
     decodeMs: (shape) => (note(decodes, shape), timing.decodeMs(shape)),
+    ...(timing.chunkMs ? { chunkMs: (start: number, end: number) => timing.chunkMs!(start, end) } : {}),
   };
 }
