@@ -73,10 +73,15 @@ export interface Pairing {
   readonly concurrency: number;
 }
 
+/** Requests per second of two pools together: the slower sets it, and neither is ever full. */
+export function pairingRate(prefill: number, decode: number): number {
+  return Math.min(PREFILL_EFFICIENCY * prefill, DECODE_EFFICIENCY * decode);
+}
+
 /** `x` prefill and `y` decode workers: the slower pool sets the rate. */
 export function pairUp(prefill: PrefillWorker, decode: DecodeWorker, x: number, y: number, osl: number): Pairing {
   const gpus = prefill.gpus * x + decode.gpus * y;
-  const requestsPerSecond = Math.min(PREFILL_EFFICIENCY * prefill.requestsPerSecond * x, DECODE_EFFICIENCY * decode.requestsPerSecond * y);
+  const requestsPerSecond = pairingRate(prefill.requestsPerSecond * x, decode.requestsPerSecond * y);
   const tokensPerSecond = requestsPerSecond * osl;
   const ttftMs = prefill.ttftMs * PREFILL_QUEUEING;
   return {

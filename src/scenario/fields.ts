@@ -313,8 +313,9 @@ const scenarioFields: MapKind['fields'] = {
         fidelity: field(choice(['realistic', 'dynosim', 'aisimulate']), 'Defaults of unset fields and engine rules', 'realistic'),
         max_time: field(quantity('time', { positive: true }), 'Virtual time at which everything stops'),
         capture: field({ type: 'list', of: choice(['requests', 'timeline'], ['events', 'passes', 'kv_events']) }, 'Tables to keep', '[]'),
+        estimator: field(choice(['simulate', 'analytic']), 'Simulate, or answer by closed forms: means only, for synthetic loads of constant concurrency', 'simulate'),
       },
-      { later: ['estimator', 'faults'] },
+      { later: ['faults'] },
     ),
     'How to simulate',
   ),
@@ -323,6 +324,7 @@ const scenarioFields: MapKind['fields'] = {
       {
         interval: field(quantity('time', { positive: true }), 'Width of a timeline bucket', '10 s'),
         formats: field({ type: 'list', of: choice(['json', 'csv', 'jsonl', 'html', 'aiperf'], ['parquet', 'perfetto']) }, 'Files to write', '[json]'),
+        uncertainty: field(bool, "Spread of mean latencies and throughput by the timing's own uncertainty", 'false'),
       },
       { later: ['warmup', 'percentiles', 'metrics'] },
     ),

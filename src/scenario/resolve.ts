@@ -1,6 +1,7 @@
 import type { Environment } from './environment.js';
 import { KV_ROUTER_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
+import { resolveAnalytic } from './resolve-analytic.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveWorkload } from './resolve-workload.js';
 import type { EngineName, Fidelity, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
@@ -13,17 +14,18 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const run = resolveRun(reader);
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
-  return {
+  const scenario: Scenario = {
     name: reader.text('name') ?? name,
     workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
     timing,
-    slo: resolveSlo(reader),
+    slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
     run,
     report: resolveReport(reader),
   };
+  return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
 
 function resolveRun(reader: Reader): RunSpec {
@@ -32,6 +34,7 @@ function resolveRun(reader: Reader): RunSpec {
     fidelity: reader.choice<Fidelity>('run.fidelity') ?? 'realistic',
     maxTimeMs: reader.number('run.max_time') ?? null,
     capture: unique(reader.list('run.capture') as RunSpec['capture'] | undefined ?? []),
+    ...(reader.choice('run.estimator') === 'analytic' ? { estimator: 'analytic' as const } : {}),
   };
 }
 
@@ -39,18 +42,19 @@ function resolveReport(reader: Reader): ReportSpec {
   return {
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
+    ...(reader.boolean('report.uncertainty') === true ? { uncertainty: true as const } : {}),
   };
 }
 
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];
 
-function resolveSlo(reader: Reader): SloSpec | null {
+function resolveSlo(reader: Reader, usualAt: SloSpec['at']): SloSpec | null {
   if (!reader.has('slo')) return null;
   const slo: SloSpec = {
     ttftMs: reader.number('slo.ttft') ?? null,
     itlMs: reader.number('slo.itl') ?? null,
     e2eMs: reader.number('slo.e2e') ?? null,
-    at: reader.choice<SloSpec['at']>('slo.at') ?? 'p99',
+    at: reader.choice<SloSpec['at']>('slo.at') ?? usualAt,
   };
   const bounds = ['ttft', 'itl', 'e2e'].filter((bound) => reader.has(`slo.${bound}`));
   if (bounds.length === 0) reader.problem('E-MISSING', 'slo', 'no bound is set', "add 'ttft: 500 ms', 'itl: 50 ms' or 'e2e: 10 s'");

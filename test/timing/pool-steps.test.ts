@@ -5,7 +5,7 @@ import { passStepTimes, stepTimesOf } from '../../src/timing/pool-steps.js';
 import type { PassShape, PassTiming } from '../../src/timing/timing.js';
 import { SCENARIO } from '../metrics/scenario.js';
 
-const CONTEXT = { kvBlocks: 1000, blockTokens: 64, speedup: 1, decodeSpeedup: 1 };
+const CONTEXT = { kvBlocks: 1000, blockTokens: 64, speedup: 1, decodeSpeedup: 1, ranks: 1 };
 
 /** Remembers the passes it is asked for. */
 function recorder(): PassTiming & { readonly passes: Partial<PassShape>[] } {
@@ -47,6 +47,12 @@ describe('steps as passes', () => {
     expect(timing.passes).toHaveLength(1);
   });
 
+  it('the attention of chunks where the source times it, and the tokens of every rank', () => {
+    const timing = { ...recorder(), chunkMs: (start: number, end: number) => (end - start) / 1000 };
+    passStepTimes(timing, { ...CONTEXT, ranks: 4 }).mixedMs(2048, 3, 4096, 101, 0);
+    expect(timing.passes[0]).toMatchObject({ prefillChunksMs: 4.096 / 2, groupPrefillTokens: 4 * 2048, groupDecodeRequests: 12 });
+  });
+
   it('faster by the scenario\'s factors', () => {
     const times = passStepTimes(recorder(), { ...CONTEXT, speedup: 2, decodeSpeedup: 4 });
     expect([times.prefillMs(1, 10, 0), times.decodeMs(1, 10), times.mixedMs(10, 1, 10, 10, 0)]).toEqual([4, 0.25, 4.25]);
@@ -75,7 +81,7 @@ describe('stepTimesOf', () => {
 
   it('is the fitted model\'s pass times', () => {
     const { timing } = fittedTiming(question);
-    const decode = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, decodeRequests: 32, decodeContextTokens: 32 * 4249, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 64 };
+    const decode = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, decodeRequests: 32, decodeContextTokens: 32 * 4249, groupPrefillTokens: 0, groupDecodeRequests: 32, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 64 };
     expect(times.decodeMs(32, 4250)).toBe(timing.decodeMs(decode));
     expect(times.prefillMs(1, 4000, 0)).toBeCloseTo(211.57, 2);
   });
