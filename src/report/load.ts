@@ -103,7 +103,7 @@ const text = z.string();
 
 const candidateSchema = z.looseObject({
   id: text, dimensions: z.record(text, z.unknown()), status: text, reason: text, metrics: z.record(text, figure), feasible: z.boolean(),
-  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), on_front: z.boolean(), rank: z.number(),
+  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), on_front: z.boolean(), tied_with: z.array(text).optional(), rank: z.number(),
 });
 
 const sideSchema = z.looseObject({ terms: z.array(z.looseObject({ metric: text, factor: z.number() })), constant: z.number() });

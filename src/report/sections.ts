@@ -71,7 +71,7 @@ export function candidateTable(document: SweepDocument): Markup {
     const worst = margins.length === 0 ? null : Math.min(...margins);
     const missed = one.margins.filter(({ met }) => !met).map(({ constraint }) => constraint).join(', ');
     return html`<tr class="${one.feasible ? 'feasible' : 'infeasible'}${one.onFront ? ' front' : ''}">
-${number(one.rank, String(one.rank))}${dimensions.map((path) => html`<td>${dimensionText(one.dimensions[path])}</td>`)}${metrics.map((metric) => number(one.metrics[metric] ?? null, metricText(metric, one.metrics[metric])))}<td class="${one.feasible ? 'good' : 'bad'}">${one.feasible ? 'yes' : 'no'}</td>${number(worst, worst === null ? '–' : percentText(worst, true))}<td class="why">${one.reason !== '' ? one.reason : one.feasible ? (one.onFront ? 'on the front' : 'dominated') : missed}</td><td><code>${one.id}</code></td></tr>`;
+${number(one.rank, String(one.rank))}${dimensions.map((path) => html`<td>${dimensionText(one.dimensions[path])}</td>`)}${metrics.map((metric) => number(one.metrics[metric] ?? null, metricText(metric, one.metrics[metric])))}<td class="${one.feasible ? 'good' : 'bad'}">${one.feasible ? 'yes' : 'no'}</td>${number(worst, worst === null ? '–' : percentText(worst, true))}<td class="why">${one.reason !== '' ? one.reason : one.feasible ? (one.onFront ? `on the front${one.tiedWith && one.tiedWith.length > 0 ? `, tied with ${plural(one.tiedWith.length, 'other')}` : ''}` : 'dominated') : missed}</td><td><code>${one.id}</code></td></tr>`;
   });
   return html`<section><h2>Candidates</h2>
 <label class="filter"><input type="checkbox" id="feasible-only"> feasible only</label>

@@ -5,9 +5,9 @@ import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
 import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
-import { judgeSweep, type Measured } from './judge.js';
+import { judgeSweep } from './judge.js';
 import { ThreadPool, type Outcome } from './pool.js';
-import type { SweepResult } from './result.js';
+import type { Measured, SweepResult } from './result.js';
 
 /** What all candidates of one workload share. */
 export interface SharedWorkload {
