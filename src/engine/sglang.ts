@@ -17,9 +17,10 @@ export class SglangCore extends SglangSpans implements EngineCore {
   private readonly rejected: number[] = [];
 
   begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {
-    if (this.endMs !== Infinity || this.waiting.length + this.group.running.length + this.prebuilt.length === 0) return -1;
+    if (this.endMs !== Infinity || this.present === 0) return -1;
     this.startMs = nowMs;
     this.effects.count = 0;
+    this.receive();
     if (this.beginSpan(nowMs, this.newcomersWait(this.waiting.length) ? horizonMs : Math.min(horizonMs, arrivalMs))) return this.plannedEndMs;
     this.rejectTooLong(this.rejected);
     while (!this.formPass(nowMs)) {
@@ -28,6 +29,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
       if (this.handoffs.size > 0) {
         if (this.mixed) this.ratio.decay();
         else this.ratio.settle();
+        this.deafPasses = 0;
         return -1;
       }
       this.unblock();
@@ -219,6 +221,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
       if (this.speculation) this.emitBursts(this.speculation);
       else this.step();
     } else if (this.isPrefillPass()) this.emitFirstTokens();
+    this.deafPasses = this.emits && this.deafPasses > 0 ? this.deafPasses - 1 : 0;
     this.retireFinished();
     this.requeueRetracted();
     for (const request of this.rejected) this.signal(request, SIGNAL.rejected);

@@ -147,7 +147,7 @@ const workload = map(
 );
 
 /** Read by SGLang only. */
-export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'] as const;
+export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval', 'receive_interval'] as const;
 
 const engineFields: MapKind['fields'] = {
   name: field(choice(['vllm', 'sglang', 'trtllm']), 'Engine', 'vllm'),
@@ -166,6 +166,7 @@ const engineFields: MapKind['fields'] = {
   clip_max_new_tokens: field(count(1, LIMITS.tokens), 'Output tokens set aside per request, at most; sglang', '4096'),
   schedule_conservativeness: field({ type: 'number', rule: { min: 0, max: 1 } }, 'Share of that output which admission counts; sglang', '1'),
   decode_interval: field(count(0, LIMITS.tokens), 'Decode passes between two prefill batches; sglang', '0'),
+  receive_interval: field(count(1, LIMITS.tokens), 'Decode passes from one look at new requests to the next; sglang, agg, realistic', '1'),
 };
 const engine = field(
   map(engineFields, {

@@ -78,6 +78,8 @@ export interface SglangSpec {
   readonly scheduleConservativeness: number;
   /** Decode rounds between two prefill batches. */
   readonly decodeInterval: number;
+  /** Decode passes from one look at new requests to the next; absent = 1. */
+  readonly receiveInterval?: number;
 }
 
 /** Multi-token prediction. */

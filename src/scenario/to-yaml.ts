@@ -152,6 +152,7 @@ function sglangData(sglang: SglangSpec): Data {
     clip_max_new_tokens: sglang.clipMaxNewTokens,
     schedule_conservativeness: sglang.scheduleConservativeness,
     decode_interval: sglang.decodeInterval,
+    ...(sglang.receiveInterval === undefined ? {} : { receive_interval: sglang.receiveInterval }),
   };
 }
 

@@ -73,6 +73,7 @@ describe('bad input', () => {
     [`${named}, engine: sglang, agg: {engine: {preemption: fifo}}`, 'test.yaml:2:87: error E-NO-EFFECT: deployment.agg.engine.preemption: not read by sglang; remove it'],
     [`${named}, engine: {name: trtllm, preemption: fifo}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.preemption: not read by trtllm; remove it'],
     [`${named}, engine: {name: trtllm, decode_interval: 2}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.decode_interval: not read by trtllm; remove it or set engine: sglang'],
+    [`${named}, engine: {name: sglang, receive_interval: 30}, prefill: {}, decode: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.receive_interval: prefill workers have no decode passes that requests from outside wait for; remove it'],
     [`${named}, engine: {schedule_policy: lpm}, agg: {}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.schedule_policy: not read by vllm; remove it or set engine: sglang'],
     [`${named}, engine: {name: sglang, schedule_conservativeness: 1.5}, agg: {}`, 'test.yaml:2:106: error E-RANGE: deployment.engine.schedule_conservativeness: 1.5 is out of range; write a number from 0 to 1'],
     [`${named}, engine: {name: sglang, block_size: 48, chunked_prefill_size: 100}, agg: {}`, 'test.yaml:2:117: error E-RANGE: deployment.engine.chunked_prefill_size: 100 is not a multiple of block_size (48); use 144'],

@@ -71,6 +71,14 @@ describe('engines', () => {
     });
   });
 
+  it('sglang: a receive interval of realistic aggregated workers', () => {
+    const scenario = engineOf('{name: sglang, receive_interval: 30}');
+    expect(scenario.deployment.pools[0]!.engine.sglang!.receiveInterval).toBe(30);
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+    expect(engineOf('{name: sglang, receive_interval: 1}')).toEqual(engineOf('sglang'));
+    expect(() => engineOf('{name: sglang, receive_interval: 30}', ['run.fidelity=dynosim'])).toThrow('E-NO-EFFECT');
+  });
+
   it('trtllm: its defaults', () => {
     expect(engineOf('trtllm').deployment.pools[0]!.engine).toEqual({
       name: 'trtllm', version: '1.3.0rc20', blockTokens: 32, maxNumSeqs: 256, maxNumBatchedTokens: 8192, prefixCaching: true, chunkedPrefill: true, contextTokens: 40_960, memoryFraction: 0.9, preemption: 'lifo',
