@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { InputError } from '../core/problem.js';
+import { InputError, type Problem } from '../core/problem.js';
 import { suggest } from '../scenario/suggest.js';
 import { RowText } from '../workload/formats/row-fields.js';
 
@@ -15,7 +15,7 @@ export type CaseBackend = (typeof CASE_BACKENDS)[number];
 interface CommonCase {
   readonly id: string;
   readonly backend: CaseBackend;
-  readonly backendVersion: string;
+  readonly backendVersion: string | null;
   readonly model: string;
   readonly system: string;
   readonly precision: 'fp8' | 'fp4' | 'bf16' | 'int4' | null;
@@ -65,7 +65,8 @@ export interface CasePool {
   readonly attentionDp: number;
   readonly moeTp: number;
   readonly moeEp: number;
-  readonly batch: number;
+  /** Requests a worker takes at once; null: not known. */
+  readonly batch: number | null;
   /** Null: not known. */
   readonly workers: number | null;
 }
@@ -78,12 +79,15 @@ export interface DisaggCase extends CommonCase {
 
 export type Case = AggCase | DisaggCase;
 
+/** Problems of one file that are told. */
+const MOST_PROBLEMS = 20;
+
 const whole = z.number().int().min(1).max(2 ** 31 - 1);
 
 const common = {
   id: z.string().min(1),
   backend: z.enum(CASE_BACKENDS),
-  backend_version: z.string(),
+  backend_version: z.string().nullable(),
   model: z.string().min(1),
   system: z.string().min(1),
   precision: z.enum(['fp8', 'fp4', 'bf16', 'int4']).nullable(),
@@ -103,7 +107,7 @@ const common = {
   twin_of: z.string().nullable(),
 };
 
-const poolSchema = z.strictObject({ workers: whole.nullable(), batch: whole, tp: whole, pp: whole, attention_dp: whole, moe_tp: whole, moe_ep: whole });
+const poolSchema = z.strictObject({ workers: whole.nullable(), batch: whole.nullable(), tp: whole, pp: whole, attention_dp: whole, moe_tp: whole, moe_ep: whole });
 
 const caseSchema = z.discriminatedUnion('mode', [
   z.strictObject({
@@ -137,7 +141,7 @@ export function readCases(path: string): Case[] {
 /** `readCases` of text already read. */
 export function parseCases(text: string, path: string): Case[] {
   const cases: Case[] = [];
-  const problems: InputError['problems'][number][] = [];
+  const problems: Problem[] = [];
   text.split('\n').forEach((line, index) => {
     if (line.trim() === '') return;
     try {
@@ -147,9 +151,17 @@ export function parseCases(text: string, path: string): Case[] {
       problems.push(...error.problems);
     }
   });
-  if (problems.length > 0) throw new InputError(problems);
+  if (problems.length > 0) throw new InputError(firstProblems(problems));
   if (cases.length === 0) throw new InputError({ code: 'E-CASE', file: path, what: 'holds no case', hint: 'write one JSON object a line' });
   return cases;
+}
+
+/** Those a reader can take in, and how many there are beside. */
+export function firstProblems(problems: readonly Problem[]): Problem[] {
+  const shown = problems.slice(0, MOST_PROBLEMS);
+  const rest = problems.length - shown.length;
+  const last = shown.at(-1)!;
+  return rest > 0 ? [...shown.slice(0, -1), { ...last, hint: `${last.hint ?? ''} (and ${rest} more problems in this file)` }] : shown;
 }
 
 function parseCase(row: RowText): Case {
