@@ -50,7 +50,7 @@ export abstract class BlockState {
   /** Times start as float64 and stay it: a change of representation in mid-run would throw away compiled code. */
   protected startMs = -Infinity;
   protected lastEndMs = -Infinity;
-  protected readonly shape: PassShape;
+  readonly shape: PassShape;
   private verifier: BlockVerifier | null = null;
 
   constructor(

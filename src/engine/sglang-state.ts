@@ -52,7 +52,7 @@ export abstract class SglangState {
   /** End of the last decode step, ms. */
   protected lastStepMs = NaN;
   protected readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  protected readonly shape: PassShape;
+  readonly shape: PassShape;
   /** Tokens made for a handoff are nobody's yet. */
   protected readonly tellsTokens: boolean;
   protected readonly tokens = new PassTokens();

@@ -37,6 +37,12 @@ export class SglangCore extends SglangSpans implements EngineCore {
     return this.timePass(nowMs);
   }
 
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs(this.startMs);
+  }
+
   settle(endMs: number): void {
     this.endMs = endMs;
     if (!this.inSpan) this.carryOut();
@@ -203,16 +209,21 @@ export class SglangCore extends SglangSpans implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { shape } = this;
     shape.occupiedBlocks = this.pages.active;
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
     shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
     const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
   }
 
   /** The pass's changes; what it shows waits for its end. */

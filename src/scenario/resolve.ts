@@ -3,7 +3,7 @@ import { KV_ROUTER_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveWorkload } from './resolve-workload.js';
-import type { EngineName, Fidelity, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
+import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
 
 /**
  * Fills in every default and checks what needs more than one field, a model or a table. Problems
@@ -18,6 +18,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
+    ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
@@ -58,6 +59,20 @@ function resolveSlo(reader: Reader): SloSpec | null {
     reader.problem('E-CONFLICT', 'slo.e2e', `slo.${bounds[0]} is set at line ${reader.line(`slo.${bounds[0]}`)}`, 'keep e2e, or ttft and itl');
   }
   return slo;
+}
+
+/** Absent where nothing takes time. */
+function resolveFrontend(reader: Reader): { frontend?: FrontendSpec } {
+  const path = 'frontend.preprocess';
+  const frontend: FrontendSpec = {
+    baseMs: reader.number(`${path}.base`) ?? reader.number(path) ?? 0,
+    tokensPerSecond: reader.number(`${path}.rate`) ?? null,
+    cores: reader.number(`${path}.cores`) ?? 1,
+    dispatchMs: reader.number('frontend.dispatch') ?? 0,
+  };
+  const isFree = frontend.baseMs === 0 && frontend.tokensPerSecond === null;
+  if (isFree && reader.has(`${path}.cores`)) reader.unreadField(`${path}.cores`, 'preprocessing takes no time', "remove it or add 'base' or 'rate'");
+  return isFree && frontend.dispatchMs === 0 ? {} : { frontend: isFree ? { ...frontend, cores: 1 } : frontend };
 }
 
 /** When the blocks of a pass show, by profile and engine (spec: scenario section 2.1, compat C3). */

@@ -110,6 +110,8 @@ export interface EngineSpec {
   readonly blockManager?: 'native' | 'kvbm';
   /** Data-parallel ranks per worker; default 1. */
   readonly ranks?: number;
+  /** A new request meets the pass after the next one: schedules are made a pass ahead; absent = the next pass. */
+  readonly admission?: 'next_pass';
   /** Present for SGLang only. */
   readonly sglang?: SglangSpec;
 }
@@ -175,6 +177,16 @@ export interface TimingSpec {
   readonly decodeSpeedup: number;
 }
 
+/** What a request passes before a router sees it. */
+export interface FrontendSpec {
+  /** Preprocessing on one of `cores`, in order of arrival: base + prompt tokens / rate; null = tokens take no time. */
+  readonly baseMs: number;
+  readonly tokensPerSecond: number | null;
+  readonly cores: number;
+  /** Then a hop in which nobody waits for another. */
+  readonly dispatchMs: number;
+}
+
 export interface SloSpec {
   readonly ttftMs: number | null;
   readonly itlMs: number | null;
@@ -202,6 +214,8 @@ export interface Scenario {
   readonly workload: WorkloadSpec;
   readonly deployment: DeploymentSpec;
   readonly router: RouterSpec;
+  /** Absent = requests reach the router at once. */
+  readonly frontend?: FrontendSpec;
   readonly timing: TimingSpec;
   readonly slo: SloSpec | null;
   /** Currency units per GPU and hour; null = no money metrics. */

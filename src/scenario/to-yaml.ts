@@ -3,7 +3,7 @@ import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
-import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
+import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
 
@@ -23,6 +23,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     workload: workloadData(scenario.workload, folder),
     deployment: deploymentData(scenario.deployment, folder),
     router: routerData(scenario.router),
+    ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
       source: timing.source,
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
@@ -140,6 +141,7 @@ function engineData(engine: EngineSpec, sized: boolean): Data {
     ...(engine.contextTokens === null ? {} : { context_length: engine.contextTokens }),
     ...(sized ? { memory_fraction: engine.memoryFraction } : {}),
     ...(engine.name === 'vllm' ? { preemption: engine.preemption } : {}),
+    ...(engine.admission === undefined ? {} : { admission: engine.admission }),
     ...(engine.sglang ? sglangData(engine.sglang) : {}),
   };
 }
@@ -167,6 +169,12 @@ function transferData(transfer: KvTransferSpec): Data {
     bytes_per_token: size(transfer.bytesPerToken),
     bytes_per_request: size(transfer.bytesPerRequest),
   };
+}
+
+function frontendData({ baseMs, tokensPerSecond, cores, dispatchMs }: FrontendSpec): Data {
+  const rate = tokensPerSecond === null ? {} : { rate: formatQuantity(tokensPerSecond, 'token rate') };
+  const isFree = baseMs === 0 && tokensPerSecond === null;
+  return { ...(isFree ? {} : { preprocess: { base: time(baseMs), ...rate, cores } }), dispatch: time(dispatchMs) };
 }
 
 function routerData(router: RouterSpec): Data {

@@ -2,7 +2,7 @@ import type { Check } from '../core/check.js';
 import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
 import type { ForcedChoice } from '../router/router.js';
-import type { EngineSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
+import type { EngineSpec, FrontendSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
 import type { DriverMode } from '../workload/driver.js';
 
@@ -26,6 +26,8 @@ export interface SimulationConfig {
   /** One `agg` pool, or `prefill` then `decode`. */
   readonly pools: readonly PoolConfig[];
   readonly router: RouterSpec;
+  /** Absent = requests reach the router at once. */
+  readonly frontend?: FrontendSpec;
   /** Seed of every router's generator. */
   readonly routerSeed: bigint;
   readonly driver: DriverMode;

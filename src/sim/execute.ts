@@ -86,6 +86,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
     })),
     router: scenario.router,
+    ...(scenario.frontend ? { frontend: scenario.frontend } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,

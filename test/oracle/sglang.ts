@@ -43,7 +43,7 @@ export class SglangStepper implements EngineCore {
   private startMs = 0;
   private endMs = Infinity;
   private readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  private readonly shape: PassShape;
+  readonly shape: PassShape;
   /** The first so many running requests sit this pass out. */
   private stalled = 0;
   /** Every request of the decode batch has pages for its tokens. */
@@ -155,6 +155,12 @@ export class SglangStepper implements EngineCore {
       this.unblock();
     }
     return this.timePass(nowMs);
+  }
+
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs(this.startMs);
   }
 
   settle(endMs: number): void {
@@ -331,16 +337,21 @@ export class SglangStepper implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { shape } = this;
     shape.occupiedBlocks = this.pages.active;
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
     shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
     const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
   }
 
   private emitTokens(): void {

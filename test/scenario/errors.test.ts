@@ -49,12 +49,12 @@ describe('bad input', () => {
     ['timing: {source: fixed, prefill: 20 ms}', "test.yaml:3:1: error E-MISSING: timing.decode: required; add 'decode: 5 ms'"],
     ['timing: {prefill: 20 ms}', 'test.yaml:3:10: error E-NO-EFFECT: timing.prefill: not read by source fitted; remove it or set source: fixed'],
     ['timings: polynomial', "test.yaml:3:1: error E-FIELD: timings: unknown field; did you mean 'timing'?"],
-    ['é: {slo: 1, router: }', 'test.yaml:3:1: error E-FIELD: é: unknown field; known here: name, extends, workload, deployment, router, timing, slo, cost, run, report'],
+    ['é: {slo: 1, router: }', 'test.yaml:3:1: error E-FIELD: é: unknown field; known here: name, extends, workload, deployment, router, frontend, timing, slo, cost, run, report'],
     ['report: {warmup: 10 s}', 'test.yaml:3:10: error E-UNSUPPORTED: report.warmup: not supported yet; remove it'],
     ['cost: 3.5', "test.yaml:3:7: error E-UNIT: cost.gpu_hour: 3.5 has no unit; write '$3.50/h'"],
     ['objectives: [max gpus]', "test.yaml:3:1: error E-MISSING: space: required beside objectives; add 'space', or remove objectives"],
     ['traffic: {}', 'test.yaml:3:1: error E-UNSUPPORTED: traffic: an AISimulate file is not supported yet; write a scenario with workload and deployment'],
-    ['__proto__: {tp: 1}', 'test.yaml:3:1: error E-FIELD: __proto__: unknown field; known here: name, extends, workload, deployment, router, timing, slo, cost, run, report'],
+    ['__proto__: {tp: 1}', 'test.yaml:3:1: error E-FIELD: __proto__: unknown field; known here: name, extends, workload, deployment, router, frontend, timing, slo, cost, run, report'],
   ])('%s', (line, expected) => {
     expect(one(scenarioText(line))).toBe(expected);
   });
