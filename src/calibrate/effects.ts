@@ -32,6 +32,7 @@ export type FittedNumbers = z.infer<typeof fittedSchema>;
 const physicalDataSchema = z.strictObject({
   prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, floor_ms_per_layer: positive }),
   noise: positivePerMetric,
+  drafts_weight: z.number().min(0),
   backends: z.record(z.enum(CASE_BACKENDS), z.strictObject({ start: fittedSchema, fixed_ms: z.number().min(0), serial_ms_per_kilo_token: z.number().min(0) })),
 });
 export type PhysicalData = z.infer<typeof physicalDataSchema>;
