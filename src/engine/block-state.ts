@@ -193,7 +193,7 @@ export abstract class BlockState {
   private enter(request: number, output: number): void {
     const prompt = this.sequences.prompt[request]!;
     const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.chunking && prompt > this.maxTokens);
-    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve);
+    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve || request < (this.config.warmupRequests ?? 0));
   }
 
   protected notePeak(): void {

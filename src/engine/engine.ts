@@ -50,6 +50,8 @@ export interface EngineConfig {
   readonly timing: PassTiming;
   /** The run may be cut short, so every request's token gaps are kept apart until it completes. */
   readonly mayBeCut: boolean;
+  /** So are those of this many first requests; default 0. */
+  readonly warmupRequests?: number;
   /** Divisors of prefill and of decode time; 0 = unscaled. */
   readonly prefillSpeedup: number;
   readonly decodeSpeedup: number;

@@ -197,7 +197,7 @@ export abstract class SglangState {
     if (output > most) output = most;
     if (prompt + output > this.maxLength) output = Math.max(0, this.maxLength - prompt);
     const sequence = new SglangSequence(request, prompt, output);
-    sequence.tracked = this.config.mayBeCut || this.mayStarve(sequence);
+    sequence.tracked = this.config.mayBeCut || request < (this.config.warmupRequests ?? 0) || this.mayStarve(sequence);
     return sequence;
   }
 

@@ -345,10 +345,11 @@ const scenarioFields: MapKind['fields'] = {
   report: field(
     map(
       {
+        warmup: field(count(0, LIMITS.requests), 'First N requests of the workload: served and counted, in no latency', '0'),
         interval: field(quantity('time', { positive: true }), 'Width of a timeline bucket', '10 s'),
         formats: field({ type: 'list', of: choice(['json', 'csv', 'jsonl', 'html', 'aiperf'], ['parquet', 'perfetto']) }, 'Files to write', '[json]'),
       },
-      { later: ['warmup', 'percentiles', 'metrics'] },
+      { later: ['percentiles', 'metrics'] },
     ),
     'What to write',
   ),

@@ -13,9 +13,10 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const run = resolveRun(reader);
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
+  const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
   return {
     name: reader.text('name') ?? name,
-    workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
+    workload,
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
     ...resolveFrontend(reader),
@@ -23,7 +24,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     slo: resolveSlo(reader),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
     run,
-    report: resolveReport(reader),
+    report: resolveReport(reader, workload.requests),
   };
 }
 
@@ -36,8 +37,11 @@ function resolveRun(reader: Reader): RunSpec {
   };
 }
 
-function resolveReport(reader: Reader): ReportSpec {
+function resolveReport(reader: Reader, requests: number | null): ReportSpec {
+  const warmup = reader.number('report.warmup') ?? 0;
+  if (requests !== null && warmup > 0 && warmup >= requests) reader.problem('E-RANGE', 'report.warmup', `${warmup} of ${requests} requests leaves none to measure`, 'write less, or add requests');
   return {
+    ...(warmup > 0 ? { warmupRequests: warmup } : {}),
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
   };

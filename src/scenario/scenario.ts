@@ -204,6 +204,8 @@ export interface RunSpec {
 }
 
 export interface ReportSpec {
+  /** First requests of the workload that no latency counts; absent = none. */
+  readonly warmupRequests?: number;
   /** Width of a timeline bucket, ms. */
   readonly intervalMs: number;
   readonly formats: readonly ('json' | 'csv' | 'jsonl' | 'html' | 'aiperf')[];

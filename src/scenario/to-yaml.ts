@@ -34,7 +34,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     ...maybe('slo', slo && { ...bound('ttft', slo.ttftMs), ...bound('itl', slo.itlMs), ...bound('e2e', slo.e2eMs), at: slo.at }),
     ...maybe('cost', scenario.gpuHourPrice === null ? null : { gpu_hour: formatQuantity(scenario.gpuHourPrice, 'price') }),
     run: { seed: run.seed, fidelity: run.fidelity, ...bound('max_time', run.maxTimeMs), capture: [...run.capture] },
-    report: { interval: time(report.intervalMs), formats: [...report.formats] },
+    report: { ...maybe('warmup', report.warmupRequests), interval: time(report.intervalMs), formats: [...report.formats] },
   });
   for (const pool of scenario.deployment.pools) {
     const blocks = document.getIn(['deployment', pool.role, 'kv', 'blocks'], true);

@@ -41,6 +41,8 @@ export interface SimulationConfig {
   readonly maxWorkers?: number;
   /** Makes the engines; default the project's own. Tests put an oracle here. */
   readonly createEngine?: EngineFactory;
+  /** First requests of the workload that no latency counts; default 0. */
+  readonly warmupRequests?: number;
   /** Looks at every invariant after every pass: all workers together, one pass at a time. Changes no request's fate. */
   readonly check?: Check;
   /** Recorded choices to follow, by role (key-value router only). */

@@ -91,6 +91,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,
     kvTransfer: deployment.kvTransfer,
+    ...(scenario.report.warmupRequests === undefined ? {} : { warmupRequests: scenario.report.warmupRequests }),
     impossibleHandoff: run.fidelity === 'aisimulate' ? 'failed' : 'rejected',
   };
   return { config, timing: timings.map(({ description }) => description) };
@@ -110,7 +111,7 @@ function driverMode(load: Load): DriverMode {
 function finish(scenario: Scenario, workload: Workload, timing: readonly TimingDescription[], seen: Observations): RunOutcome {
   const observations: Observations = { ...seen, warnings: [...workload.warnings, ...seen.warnings] };
   const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing });
-  const completed = completedSet(observations.requests);
+  const completed = completedSet(observations.requests, observations.warmupRequests);
   return {
     report,
     observations,

@@ -58,7 +58,7 @@ export class Simulation {
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
-    this.recorder = new Recorder(this.columns);
+    this.recorder = new Recorder(this.columns, config.warmupRequests);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role)));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
@@ -130,6 +130,7 @@ export class Simulation {
     const plays = this.driver.plays();
     return {
       requests: this.columns,
+      ...(this.config.warmupRequests === undefined ? {} : { warmupRequests: this.config.warmupRequests }),
       gaps: this.recorder.gaps,
       gapRates: this.recorder.gapRates,
       pools: this.pools.map((pool) => pool.observe(this.nowMs)),

@@ -142,7 +142,7 @@ export class WorkerPool {
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
     const core = (this.simulation.createEngine ?? createEngine)(
-      { role, workerIndex: index, engine, kvBlocks, semantics, timing, mayBeCut: this.simulation.maxTimeMs !== null, prefillSpeedup, decodeSpeedup },
+      { role, workerIndex: index, engine, kvBlocks, semantics, timing, mayBeCut: this.simulation.maxTimeMs !== null, warmupRequests: this.simulation.warmupRequests ?? 0, prefillSpeedup, decodeSpeedup },
       {
         promptTokens: this.workload.promptTokens,
         outputTokens: this.workload.outputTokens,

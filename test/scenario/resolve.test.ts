@@ -87,6 +87,14 @@ describe('engines', () => {
     for (const fidelity of ['dynosim', 'aisimulate']) expect(() => engineOf('{name: trtllm, admission: next_pass}', [`run.fidelity=${fidelity}`])).toThrow('E-NO-EFFECT');
   });
 
+  it('report.warmup: fewer than there are requests', () => {
+    const scenario = scenarioOf(scenarioText('report: {warmup: 8}'));
+    expect(scenario.report.warmupRequests).toBe(8);
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+    expect('warmupRequests' in scenarioOf(scenarioText('report: {warmup: 0}')).report).toBe(false);
+    expect(() => scenarioOf(scenarioText('report: {warmup: 160}'))).toThrow('160 of 160 requests leaves none to measure');
+  });
+
   it('frontend: absent where nothing takes time', () => {
     const of = (frontend: string) => scenarioOf(scenarioText(`frontend: ${frontend}`)).frontend;
     expect(of('{preprocess: {rate: 250000 tok/s}, dispatch: 4 ms}')).toEqual({ baseMs: 0, tokensPerSecond: 250_000, cores: 1, dispatchMs: 4 });

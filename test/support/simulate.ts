@@ -86,6 +86,7 @@ export interface Setup {
   readonly router?: Partial<RouterSpec>;
   readonly kvTransfer?: Partial<KvTransferSpec>;
   readonly frontend?: FrontendSpec;
+  readonly warmupRequests?: number;
   readonly driver?: DriverMode;
   readonly maxTimeMs?: number;
   readonly maxWorkers?: number;
@@ -119,6 +120,7 @@ export function configOf(setup: Setup): SimulationConfig {
     impossibleHandoff: fidelity === 'aisimulate' ? 'failed' : 'rejected',
     ...(setup.maxWorkers === undefined ? {} : { maxWorkers: setup.maxWorkers }),
     ...(setup.frontend ? { frontend: setup.frontend } : {}),
+    ...(setup.warmupRequests === undefined ? {} : { warmupRequests: setup.warmupRequests }),
     ...(setup.forced ? { forced: setup.forced } : {}),
     ...(setup.createEngine ? { createEngine: setup.createEngine } : {}),
   };
