@@ -61,14 +61,14 @@ export async function simulate(scenario: Scenario, check?: Check): Promise<{ rea
 async function runFiles(scenario: Scenario, workload: Workload, { report, observations, series }: RunOutcome, target: string): Promise<Record<string, string>> {
   const { formats } = scenario.report;
   const files: Record<string, string> = { 'scenario.yaml': scenarioToYaml(scenario, target), 'report.json': jsonText(report) };
-  if (observations && scenario.run.capture.includes('requests')) {
+  if (scenario.run.capture.includes('requests')) {
     const rows = requestRows(observations, { slo: scenario.slo, sessionNames: workload.sessionNames });
     if (formats.includes('jsonl')) files['requests.jsonl'] = jsonLines(rows);
     if (formats.includes('csv') || !formats.includes('jsonl')) files['requests.csv'] = requestRowsCsv(rows);
   }
   if (scenario.run.capture.includes('timeline') && series.timeline) files['timeline.csv'] = timelineCsv(series.timeline);
   if (formats.includes('html')) files['index.html'] = await (await loadDrawing()).runPage(report, series);
-  if (observations && formats.includes('aiperf')) {
+  if (formats.includes('aiperf')) {
     files['profile_export_aiperf.json'] = jsonText(aiperfJson(scenario, scenarioHash(scenario), observations));
     files['profile_export_aiperf.csv'] = aiperfCsv(observations);
   }

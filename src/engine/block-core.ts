@@ -26,6 +26,14 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     return this.timePass(nowMs);
   }
 
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    const { shape, startMs } = this;
+    shape.groupPrefillTokens = groupPrefillTokens;
+    shape.groupDecodeRequests = groupDecodeRequests;
+    if (this.inSpan) shape.decodeContextTokens = this.group.knownTokens;
+    return this.passEndMs(startMs);
+  }
+
   settle(endMs: number): void {
     this.endMs = endMs;
     // Ranks that wait for each other run single passes: the barrier may end theirs later.
@@ -60,15 +68,20 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     this.sumChunks();
     this.dismissWithoutToken();
     if (this.speculation) this.reserveBursts(this.speculation);
-    const { timing, prefillSpeedup, decodeSpeedup } = this.config;
-    const shape = this.shape;
+    const { shape } = this;
     shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
     shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup } = this.config;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && !this.isPrefill ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
   }
 
   /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */

@@ -19,6 +19,8 @@ export interface Semantics {
   readonly delayedTurnWaitsForPassEnd: boolean;
   /** Passes that end together: in the order they were started, or by stage and worker. */
   readonly tiesByWorker: boolean;
+  /** Data-parallel ranks: a pass is priced with the tokens of all of them, and a request goes to the least loaded; else each for itself, and in turn. */
+  readonly ranksShareWork: boolean;
 }
 
 const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
@@ -30,6 +32,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: false,
     delayedTurnWaitsForPassEnd: true,
     tiesByWorker: false,
+    ranksShareWork: false,
   },
   aisimulate: {
     decodeBy: 'tokens',
@@ -39,6 +42,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
+    ranksShareWork: false,
   },
   realistic: {
     decodeBy: 'tokens',
@@ -48,6 +52,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
+    ranksShareWork: true,
   },
 };
 

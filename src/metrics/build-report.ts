@@ -28,7 +28,7 @@ export interface ReportInput {
  * when a request's status is none of the five: a bug of the simulation, not of its input.
  */
 export function buildReport({ scenario, scenarioHash, observations, timing, capacity }: ReportInput): Report {
-  const set = completedSet(observations.requests);
+  const set = completedSet(observations.requests, observations.warmupRequests);
   const requests = countRequests(observations);
   const latency = latencies(set, observations);
   const gpus = gpuPart(observations);

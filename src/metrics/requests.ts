@@ -1,4 +1,4 @@
-import type { RequestColumns } from './observations.js';
+import type { GapStatistics, Observations, RequestColumns } from './observations.js';
 
 /**
  * Columns for `count` requests in which nothing has happened yet: times NaN, indices and optional
@@ -38,4 +38,11 @@ export function createRequestColumns(count: number): RequestColumns {
     session: indices(),
     turn: indices(),
   };
+}
+
+const NO_GAPS: GapStatistics = { count: 0, mean: 0, std: 0, min: 0, max: 0, percentile: () => 0 };
+
+/** What was seen where nothing was simulated. */
+export function noObservations(): Observations {
+  return { requests: createRequestColumns(0), gaps: NO_GAPS, gapRates: NO_GAPS, pools: [], transferMs: 0, transfers: 0, endMs: 0, warnings: [] };
 }

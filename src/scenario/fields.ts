@@ -147,7 +147,7 @@ const workload = map(
 );
 
 /** Read by SGLang only. */
-export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'] as const;
+export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval', 'receive_interval'] as const;
 
 const engineFields: MapKind['fields'] = {
   name: field(choice(['vllm', 'sglang', 'trtllm']), 'Engine', 'vllm'),
@@ -166,6 +166,8 @@ const engineFields: MapKind['fields'] = {
   clip_max_new_tokens: field(count(1, LIMITS.tokens), 'Output tokens set aside per request, at most; sglang', '4096'),
   schedule_conservativeness: field({ type: 'number', rule: { min: 0, max: 1 } }, 'Share of that output which admission counts; sglang', '1'),
   decode_interval: field(count(0, LIMITS.tokens), 'Decode passes between two prefill batches; sglang', '0'),
+  admission: field(choice(['same_pass', 'next_pass']), 'A new request meets the next pass, or the one after it where schedules are made a pass ahead; agg, realistic', 'same_pass'),
+  receive_interval: field(count(1, LIMITS.tokens), 'Decode passes from one look at new requests to the next; sglang, agg, realistic', '1'),
 };
 const engine = field(
   map(engineFields, {
@@ -278,6 +280,28 @@ const scenarioFields: MapKind['fields'] = {
   workload: field(workload, 'What arrives'),
   deployment: field(deployment, 'What serves it'),
   router: field(router, 'How requests find a worker', 'round_robin'),
+  frontend: field(
+    map(
+      {
+        preprocess: field(
+          {
+            type: 'either',
+            scalar: quantity('time'),
+            map: map({
+              base: field(quantity('time'), 'Time per request', '0 ms'),
+              rate: field(quantity('token rate', { positive: true }), 'Prompt tokens a core gets through', 'no limit'),
+              cores: field(count(1, LIMITS.workers), 'Cores, each with one request at a time', '1'),
+            }),
+          },
+          'Tokenisation and parsing, in order of arrival: a burst queues here',
+          '0 ms',
+        ),
+        dispatch: field(quantity('time'), 'Hop to the router, the same for every request', '0 ms'),
+      },
+      { later: ['migration', 'detection', 'cancel', 'deadlines', 'retries', 'drain', 'admission', 'replicas', 'sync', 'route', 'gateway'] },
+    ),
+    'What a request passes before the router',
+  ),
   timing: field(
     map(
       {
@@ -322,17 +346,18 @@ const scenarioFields: MapKind['fields'] = {
   report: field(
     map(
       {
+        warmup: field(count(0, LIMITS.requests), 'First N requests of the workload: served and counted, in no latency', '0'),
         interval: field(quantity('time', { positive: true }), 'Width of a timeline bucket', '10 s'),
         formats: field({ type: 'list', of: choice(['json', 'csv', 'jsonl', 'html', 'aiperf'], ['parquet', 'perfetto']) }, 'Files to write', '[json]'),
         uncertainty: field(bool, "Spread of mean latencies and throughput by the timing's own uncertainty", 'false'),
       },
-      { later: ['warmup', 'percentiles', 'metrics'] },
+      { later: ['percentiles', 'metrics'] },
     ),
     'What to write',
   ),
 };
 
-const laterBlocks = ['planner', 'frontend', 'cluster', 'rollout', 'media', 'lora', 'models', 'gate'];
+const laterBlocks = ['planner', 'cluster', 'rollout', 'media', 'lora', 'models', 'gate'];
 
 export const SCENARIO_FIELDS: MapKind = map(scenarioFields, { later: laterBlocks });
 

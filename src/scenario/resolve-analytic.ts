@@ -8,9 +8,11 @@ const INERT: readonly (readonly [path: string, what: string])[] = [
   ['run.max_time', 'closed forms describe a steady state'],
   ['run.capture', 'closed forms see no single request'],
   ['report.interval', 'closed forms describe a steady state'],
+  ['report.warmup', 'closed forms describe a steady state'],
+  ['frontend', 'closed forms know no frontend'],
   ['deployment.kv_transfer', 'closed forms charge no transfers'],
 ];
-const INERT_ENGINE = ['preemption', 'schedule_policy', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'] as const;
+const INERT_ENGINE = ['preemption', 'schedule_policy', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval', 'receive_interval', 'admission'] as const;
 const HINT = 'remove it or set run.estimator: simulate';
 
 const EVEN: RouterSpec = {
@@ -26,7 +28,8 @@ const REQUEST_FORMATS = ['csv', 'jsonl', 'aiperf'] as const;
  * effect and take one value, so that candidates which differ in them alone are equal. Problems: a workload without a closed form.
  */
 export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
-  const { workload, deployment, run, report } = scenario;
+  const { frontend: _frontend, ...rest } = scenario;
+  const { deployment, run, report: { warmupRequests: _warmup, ...report } } = rest;
   checkWorkload(reader, scenario);
   if (reader.has('deployment.speculative')) reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'closed forms do not know draft tokens here', HINT);
   if (scenario.slo && scenario.slo.at !== 'mean') reader.problem('E-COMBINATION', 'slo.at', `closed forms give means, not ${scenario.slo.at}`, "write 'at: mean' or set run.estimator: simulate");
@@ -40,8 +43,7 @@ export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
     reader.unreadFields(`${prefix}.kv.eviction`, 'closed forms evict nothing', HINT);
   }
   return {
-    ...scenario,
-    workload,
+    ...rest,
     deployment: {
       ...deployment,
       pools: deployment.pools.map((pool): PoolSpec => ({ ...pool, engine: plainEngine(pool.engine) })),
@@ -59,6 +61,8 @@ function checkWorkload(reader: Reader, { workload: { source, load } }: Scenario)
   if (load.kind !== 'concurrency') reader.problem('E-COMBINATION', `workload.load.${load.kind}`, 'closed forms know constant concurrency only', "write 'concurrency: 16' or set run.estimator: simulate");
 }
 
-function plainEngine({ blockManager: _manager, sglang, ...engine }: EngineSpec): EngineSpec {
-  return { ...engine, preemption: 'lifo', ...(sglang ? { sglang: { ...sglang, schedulePolicy: 'fifo', clipMaxNewTokens: 4096, scheduleConservativeness: 1, decodeInterval: 0 } } : {}) };
+function plainEngine({ blockManager: _manager, admission: _admission, sglang, ...engine }: EngineSpec): EngineSpec {
+  if (!sglang) return { ...engine, preemption: 'lifo' };
+  const { receiveInterval: _interval, ...queue } = sglang;
+  return { ...engine, preemption: 'lifo', sglang: { ...queue, schedulePolicy: 'fifo', clipMaxNewTokens: 4096, scheduleConservativeness: 1, decodeInterval: 0 } };
 }

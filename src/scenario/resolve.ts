@@ -4,7 +4,7 @@ import type { Reader } from './reader.js';
 import { resolveAnalytic } from './resolve-analytic.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveWorkload } from './resolve-workload.js';
-import type { EngineName, Fidelity, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
+import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
 
 /**
  * Fills in every default and checks what needs more than one field, a model or a table. Problems
@@ -14,16 +14,18 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const run = resolveRun(reader);
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
+  const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
   const scenario: Scenario = {
     name: reader.text('name') ?? name,
-    workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
+    workload,
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
+    ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
     gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
     run,
-    report: resolveReport(reader),
+    report: resolveReport(reader, workload.requests),
   };
   return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
@@ -38,8 +40,11 @@ function resolveRun(reader: Reader): RunSpec {
   };
 }
 
-function resolveReport(reader: Reader): ReportSpec {
+function resolveReport(reader: Reader, requests: number | null): ReportSpec {
+  const warmup = reader.number('report.warmup') ?? 0;
+  if (requests !== null && warmup > 0 && warmup >= requests) reader.problem('E-RANGE', 'report.warmup', `${warmup} of ${requests} requests leaves none to measure`, 'write less, or add requests');
   return {
+    ...(warmup > 0 ? { warmupRequests: warmup } : {}),
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
     ...(reader.boolean('report.uncertainty') === true ? { uncertainty: true as const } : {}),
@@ -62,6 +67,20 @@ function resolveSlo(reader: Reader, usualAt: SloSpec['at']): SloSpec | null {
     reader.problem('E-CONFLICT', 'slo.e2e', `slo.${bounds[0]} is set at line ${reader.line(`slo.${bounds[0]}`)}`, 'keep e2e, or ttft and itl');
   }
   return slo;
+}
+
+/** Absent where nothing takes time. */
+function resolveFrontend(reader: Reader): { frontend?: FrontendSpec } {
+  const path = 'frontend.preprocess';
+  const frontend: FrontendSpec = {
+    baseMs: reader.number(`${path}.base`) ?? reader.number(path) ?? 0,
+    tokensPerSecond: reader.number(`${path}.rate`) ?? null,
+    cores: reader.number(`${path}.cores`) ?? 1,
+    dispatchMs: reader.number('frontend.dispatch') ?? 0,
+  };
+  const isFree = frontend.baseMs === 0 && frontend.tokensPerSecond === null;
+  if (isFree && reader.has(`${path}.cores`)) reader.unreadField(`${path}.cores`, 'preprocessing takes no time', "remove it or add 'base' or 'rate'");
+  return isFree && frontend.dispatchMs === 0 ? {} : { frontend: isFree ? { ...frontend, cores: 1 } : frontend };
 }
 
 /** When the blocks of a pass show, by profile and engine (spec: scenario section 2.1, compat C3). */

@@ -78,6 +78,8 @@ export interface SglangSpec {
   readonly scheduleConservativeness: number;
   /** Decode rounds between two prefill batches. */
   readonly decodeInterval: number;
+  /** Decode passes from one look at new requests to the next; absent = 1. */
+  readonly receiveInterval?: number;
 }
 
 /** Multi-token prediction. */
@@ -108,6 +110,8 @@ export interface EngineSpec {
   readonly blockManager?: 'native' | 'kvbm';
   /** Data-parallel ranks per worker; default 1. */
   readonly ranks?: number;
+  /** A new request meets the pass after the next one: schedules are made a pass ahead; absent = the next pass. */
+  readonly admission?: 'next_pass';
   /** Present for SGLang only. */
   readonly sglang?: SglangSpec;
 }
@@ -173,6 +177,16 @@ export interface TimingSpec {
   readonly decodeSpeedup: number;
 }
 
+/** What a request passes before a router sees it. */
+export interface FrontendSpec {
+  /** Preprocessing on one of `cores`, in order of arrival: base + prompt tokens / rate; null = tokens take no time. */
+  readonly baseMs: number;
+  readonly tokensPerSecond: number | null;
+  readonly cores: number;
+  /** Then a hop in which nobody waits for another. */
+  readonly dispatchMs: number;
+}
+
 export interface SloSpec {
   readonly ttftMs: number | null;
   readonly itlMs: number | null;
@@ -192,6 +206,8 @@ export interface RunSpec {
 }
 
 export interface ReportSpec {
+  /** First requests of the workload that no latency counts; absent = none. */
+  readonly warmupRequests?: number;
   /** Width of a timeline bucket, ms. */
   readonly intervalMs: number;
   readonly formats: readonly ('json' | 'csv' | 'jsonl' | 'html' | 'aiperf')[];
@@ -204,6 +220,8 @@ export interface Scenario {
   readonly workload: WorkloadSpec;
   readonly deployment: DeploymentSpec;
   readonly router: RouterSpec;
+  /** Absent = requests reach the router at once. */
+  readonly frontend?: FrontendSpec;
   readonly timing: TimingSpec;
   readonly slo: SloSpec | null;
   /** Currency units per GPU and hour; null = no money metrics. */

@@ -3,7 +3,7 @@ import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
-import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
+import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
 
@@ -24,6 +24,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     workload: workloadData(scenario.workload, folder),
     deployment: deploymentData(scenario.deployment, folder, simulated),
     ...(simulated ? { router: routerData(scenario.router) } : {}),
+    ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
       source: timing.source,
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
@@ -34,7 +35,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     ...maybe('slo', slo && { ...bound('ttft', slo.ttftMs), ...bound('itl', slo.itlMs), ...bound('e2e', slo.e2eMs), at: slo.at }),
     ...maybe('cost', scenario.gpuHourPrice === null ? null : { gpu_hour: formatQuantity(scenario.gpuHourPrice, 'price') }),
     run: simulated ? { seed: run.seed, fidelity: run.fidelity, ...bound('max_time', run.maxTimeMs), capture: [...run.capture] } : { fidelity: run.fidelity, estimator: run.estimator },
-    report: { ...(simulated ? { interval: time(report.intervalMs) } : {}), formats: [...report.formats], ...maybe('uncertainty', report.uncertainty) },
+    report: { ...(simulated ? { ...maybe('warmup', report.warmupRequests), interval: time(report.intervalMs) } : {}), formats: [...report.formats], ...maybe('uncertainty', report.uncertainty) },
   });
   for (const pool of scenario.deployment.pools) {
     const blocks = document.getIn(['deployment', pool.role, 'kv', 'blocks'], true);
@@ -142,6 +143,7 @@ function engineData(engine: EngineSpec, sized: boolean, simulated: boolean): Dat
     ...(engine.contextTokens === null ? {} : { context_length: engine.contextTokens }),
     ...(sized ? { memory_fraction: engine.memoryFraction } : {}),
     ...(engine.name === 'vllm' && simulated ? { preemption: engine.preemption } : {}),
+    ...(engine.admission === undefined ? {} : { admission: engine.admission }),
     ...(engine.sglang ? sglangData(engine.sglang, simulated) : {}),
   };
 }
@@ -160,6 +162,7 @@ function sglangOrder(sglang: SglangSpec): Data {
     clip_max_new_tokens: sglang.clipMaxNewTokens,
     schedule_conservativeness: sglang.scheduleConservativeness,
     decode_interval: sglang.decodeInterval,
+    ...(sglang.receiveInterval === undefined ? {} : { receive_interval: sglang.receiveInterval }),
   };
 }
 
@@ -174,6 +177,12 @@ function transferData(transfer: KvTransferSpec): Data {
     bytes_per_token: size(transfer.bytesPerToken),
     bytes_per_request: size(transfer.bytesPerRequest),
   };
+}
+
+function frontendData({ baseMs, tokensPerSecond, cores, dispatchMs }: FrontendSpec): Data {
+  const rate = tokensPerSecond === null ? {} : { rate: formatQuantity(tokensPerSecond, 'token rate') };
+  const isFree = baseMs === 0 && tokensPerSecond === null;
+  return { ...(isFree ? {} : { preprocess: { base: time(baseMs), ...rate, cores } }), dispatch: time(dispatchMs) };
 }
 
 function routerData(router: RouterSpec): Data {

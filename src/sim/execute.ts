@@ -8,6 +8,7 @@ import { completedSet, type CompletedSet } from '../metrics/completed.js';
 import type { Observations } from '../metrics/observations.js';
 import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
+import { noObservations } from '../metrics/requests.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
 import type { Load, PoolSpec, Scenario } from '../scenario/scenario.js';
@@ -27,8 +28,8 @@ import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
   readonly report: Report;
-  /** Null where nothing was simulated (`run.estimator: analytic`). */
-  readonly observations: Observations | null;
+  /** Empty where nothing was simulated (`run.estimator: analytic`). */
+  readonly observations: Observations;
   readonly series: RunSeries;
 }
 
@@ -75,7 +76,7 @@ function estimate(scenario: Scenario): RunOutcome {
   const figures = estimateScenario(scenario, { stepTimesOf: (pool) => stepTimesOf(timed(pool)), layers: deployment.model === null ? 0 : requireModel(deployment.model).layers });
   const timing = deployment.pools.map((pool) => createTiming(spec, timed(pool), timed(pool).rules).description);
   const report = buildEstimateReport({ scenario, scenarioHash: scenarioHash(scenario), figures, timing });
-  return { report, observations: null, series: { ttftMs: [], tpotMs: [], timeline: null } };
+  return { report, observations: noObservations(), series: { ttftMs: [], tpotMs: [], timeline: null } };
 }
 
 interface Prepared {
@@ -115,10 +116,12 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
     })),
     router: scenario.router,
+    ...(scenario.frontend ? { frontend: scenario.frontend } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,
     kvTransfer: deployment.kvTransfer,
+    ...(scenario.report.warmupRequests === undefined ? {} : { warmupRequests: scenario.report.warmupRequests }),
     impossibleHandoff: run.fidelity === 'aisimulate' ? 'failed' : 'rejected',
   };
   return { config, timing: timings.map(({ description }) => description) };
@@ -137,7 +140,7 @@ function driverMode(load: Load): DriverMode {
 
 function finish(scenario: Scenario, workload: Workload, config: SimulationConfig, timing: readonly TimingDescription[], seen: Observations): RunOutcome {
   const observations: Observations = { ...seen, warnings: [...workload.warnings, ...seen.warnings] };
-  const completed = completedSet(observations.requests);
+  const completed = completedSet(observations.requests, observations.warmupRequests);
   const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing, capacity: capacities(scenario, config, completed) });
   return {
     report,

@@ -1,3 +1,4 @@
+import { ThreadPool, type Outcome } from '../core/thread-pool.js';
 import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
@@ -6,7 +7,6 @@ import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { judgeSweep } from './judge.js';
-import { ThreadPool, type Outcome } from './pool.js';
 import type { Measured, SweepResult } from './result.js';
 
 /** What all candidates of one workload share. */

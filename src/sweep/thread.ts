@@ -1,8 +1,8 @@
-/** What a sweep thread runs: simulations, one per message. Loaded from `dist/` by `pool.ts`. */
+/** What a sweep thread runs: simulations, one per message. Loaded from `dist/` by `run.ts`. */
 import { parentPort } from 'node:worker_threads';
+import type { Outcome, ThreadRequest } from '../core/thread-pool.js';
 import { executeScenario } from '../sim/execute.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
-import type { Outcome, ThreadRequest } from './pool.js';
 import type { RunInput, RunOutput, SharedWorkload } from './run.js';
 
 const port = parentPort!;

@@ -100,6 +100,8 @@ const hardwareSchema = z.strictObject({
   nccl_bytes: perGpuCount,
   /** Runtime memory in bytes. */
   other_bytes: z.number().min(0),
+  /** A GPU of the same make whose measured kernels stand in, scaled by the two datasheets. */
+  kernels_like: z.string().optional(),
 });
 export type Hardware = z.infer<typeof hardwareSchema> & { readonly name: string };
 

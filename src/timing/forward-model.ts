@@ -34,6 +34,8 @@ export interface AttentionOperator {
   readonly generation: (b: number, s: number) => number;
   /** What a layer adds in a pass with prompts whatever their length, ms. */
   readonly contextExtra: number;
+  /** Matrices that a measured block holds beside attention, one layer, ms by tokens; absent = it holds none. */
+  readonly projections?: (tokens: number) => number;
 }
 
 /** Every operator of a worker's passes (perf-model section 2.5). */
@@ -149,16 +151,20 @@ class Builder {
     const heads = model.heads / layout.tp;
     const shape = { heads, attention: quant.attention, kv: quant.kv, weights: quant.weights };
     const whole = [this.times.contextLatentBlock(shape), this.times.generationLatentBlock(shape)] as const;
-    const own = model.nope_dim === 128 && model.v_dim === 128 && model.hidden === 7168 && model.q_lora_rank === 1536;
-    if (own && whole[0] !== null && whole[1] !== null) {
-      return [{ name: 'attention_block', layers: model.layers, context: whole[0], generation: whole[1], contextExtra: 0 }];
-    }
     const { q_lora_rank: q, kv_lora_rank: latent, rope_dim: rope, nope_dim: nope, v_dim: v } = latentDims(model);
-    this.each('downscale_gemm', this.gemm('downscale', quant.weights, q + latent + rope, model.hidden));
-    this.each('q_b_gemm', this.gemm('q_b', quant.weights, heads * (nope + rope), q));
+    const measured = nope === 128 && v === 128 && model.hidden === 7168 && q === 1536;
+    const down = this.gemm('downscale', quant.weights, q + latent + rope, model.hidden);
+    const query = this.gemm('q_b', quant.weights, heads * (nope + rope), q);
     const up = this.gemm('kv_b', quant.weights, heads * (nope + v), latent);
+    const out = this.gemm('o', quant.weights, model.hidden, heads * v);
+    if (measured && whole[0] !== null && whole[1] !== null) {
+      const projections = (t: number): number => down(t) + query(t) + up(t) + out(t);
+      return [{ name: 'attention_block', layers: model.layers, context: whole[0], generation: whole[1], contextExtra: 0, projections }];
+    }
+    this.each('downscale_gemm', down);
+    this.each('q_b_gemm', query);
     this.operators.push({ name: 'kv_b_gemm', layers: model.layers, context: (t) => model.layers * up(t), generation: null });
-    this.each('o_gemm', this.gemm('o', quant.weights, model.hidden, heads * v));
+    this.each('o_gemm', out);
     for (const side of ['pre', 'post'] as const) {
       const project = this.need(`latent projection ${side} of ${heads} heads`, this.times.latentProjection(heads, side));
       this.operators.push({ name: `bmm_${side}`, layers: model.layers, context: null, generation: (t) => model.layers * project(t) });
@@ -271,7 +277,7 @@ class Builder {
       const found = this.times.collective(kind, measured);
       if (found !== null) return measured === gpus ? found : scaled(found, this.spread(measured, gpus));
     }
-    return this.need(`${kind} over ${gpus} GPUs`, null);
+    throw new MissingOperator(`${kind} over ${gpus} GPUs`);
   }
 
   /** How much longer a collective takes over more GPUs. */

@@ -30,6 +30,7 @@ export const knobs = fc.record({
   twins: fc.boolean(),
   /** Outputs are so much longer. */
   stretch: fc.constantFrom(1, 1, 4, 12),
+  receiveInterval: fc.constantFrom(1, 1, 2, 3, 7, 30),
 });
 export type Knobs = typeof knobs extends fc.Arbitrary<infer T> ? T : never;
 
@@ -45,6 +46,7 @@ export function sglangSetup({ setup }: World, drawn: Knobs): Setup {
     sglang: {
       schedulePolicy: drawn.schedulePolicy, maxPrefillTokens: drawn.maxPrefillTokens, chunkedPrefillSize: drawn.chunkPages * pageTokens,
       clipMaxNewTokens: drawn.clipMaxNewTokens, scheduleConservativeness: drawn.scheduleConservativeness, decodeInterval: drawn.decodeInterval,
+      ...(setup.fidelity === 'realistic' && drawn.receiveInterval > 1 ? { receiveInterval: drawn.receiveInterval } : {}),
     },
   };
   const pages = (blocks: number): number => Math.max(2, Math.floor((blocks * setup.engine!.blockTokens! * (roomy ? 3 : 1)) / pageTokens));

@@ -36,7 +36,7 @@ export abstract class Stepper implements EngineCore {
   private barrenPasses = 0;
   private preemptedThisPass = false;
   private startMs = 0;
-  private readonly shape: PassShape;
+  readonly shape: PassShape;
 
   constructor(
     protected readonly config: EngineConfig,
@@ -145,6 +145,12 @@ export abstract class Stepper implements EngineCore {
     this.admitWaiting(nowMs);
     if (this.running.length === 0 && this.effects.count === 0 && !this.preemptedThisPass) return -1;
     return this.timePass(nowMs);
+  }
+
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs();
   }
 
   settle(endMs: number): void {
@@ -268,14 +274,19 @@ export abstract class Stepper implements EngineCore {
     if (this.speculation) this.reserveBursts(this.speculation);
     this.shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
-    const shape = this.shape;
+    const { shape } = this;
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
     shape.groupDecodeRequests = shape.decodeRequests;
+    this.startMs = nowMs;
+    return this.passEndMs();
+  }
+
+  private passEndMs(): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && role !== 'prefill' ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    this.startMs = nowMs;
-    return nowMs + prefillMs + decodeMs;
+    return this.startMs + prefillMs + decodeMs;
   }
 
   private sumChunks(): void {

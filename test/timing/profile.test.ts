@@ -81,6 +81,8 @@ describe('a planner profile', () => {
       source: 'profile',
       calibration: 'planner profile p0.npz: prompts of 100 to 4000 tokens, decode up to 10000 KV tokens and contexts of 1001',
       errorPct: { ttft: null, tpot: null },
+      interval: null,
+      evidence: null,
     });
   });
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ThreadPool, type Job } from '../../src/sweep/pool.js';
+import { ThreadPool, type Job } from '../../src/core/thread-pool.js';
 
 interface Shared {
   readonly name: string;

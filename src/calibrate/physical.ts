@@ -1,0 +1,36 @@
+import type { Case } from './case.js';
+
+/**
+ * What no kernel table holds: five fitted numbers and two fixed ones of a pass, of one backend and model.
+ * Source: spec accuracy section 3.
+ */
+export interface Physical {
+  /** Multiplies the table time of decode, and of decode attention within it. */
+  readonly mDec: number;
+  readonly mGa: number;
+  /** Multiplies the table time of a pass with prompts. */
+  readonly mPre: number;
+  /** Host time of every pass, ms. */
+  readonly hostMs: number;
+  /** Least time of a pass with prompts, ms a layer: launches outside full CUDA graphs. */
+  readonly floorMsPerLayer: number;
+  /** Added to every TTFT, ms. */
+  readonly fixedMs: number;
+  /** Serial work of the frontend on a prompt, ms per 1,000 tokens. */
+  readonly serialMsPerKiloToken: number;
+}
+
+/** Nothing but the tables. */
+export const TABLES_ONLY: Physical = { mDec: 1, mPre: 1, mGa: 1, hostMs: 0, floorMsPerLayer: 0, fixedMs: 0, serialMsPerKiloToken: 0 };
+
+/** Means over all counted requests; `ownTables` false = operator tables of another backend or none were used. */
+export interface Simulated {
+  readonly ttftMs: number;
+  readonly tpotMs: number;
+  readonly ownTables: boolean;
+}
+
+export type Simulation = Simulated | { readonly refused: string };
+
+/** Simulates a case; deterministic. `seed` picks the random lengths (default 0). */
+export type SimulateCase = (c: Case, p: Physical, seed?: number) => Simulation;
