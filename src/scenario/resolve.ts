@@ -22,7 +22,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader),
-    gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
+    gpuHourPrice: resolvePrice(reader, environment, deployment.hardware),
     run,
     report: resolveReport(reader, workload.requests),
   };
@@ -45,6 +45,15 @@ function resolveReport(reader: Reader, requests: number | null): ReportSpec {
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
   };
+}
+
+/** A price, or the catalogue's where it is asked for by name. */
+function resolvePrice(reader: Reader, environment: Environment, hardware: string | null): number | null {
+  const path = 'cost.gpu_hour';
+  if (reader.text(path) !== 'default') return reader.number(path) ?? null;
+  if (hardware !== null) return environment.gpuHourPrice(hardware);
+  if (!reader.has('deployment.hardware')) reader.problem('E-MISSING', 'deployment.hardware', 'required by cost.gpu_hour default', "add 'hardware: h200_sxm', or a price");
+  return null;
 }
 
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];

@@ -8,7 +8,7 @@ import type { RunSeries } from '../metrics/series.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
 import type { Load, Scenario } from '../scenario/scenario.js';
-import { gpusPerWorker } from '../scenario/shape.js';
+import { gpusPerWorker, layoutOf } from '../scenario/shape.js';
 import { createTiming } from '../timing/registry.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
@@ -70,7 +70,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, timingRules(run.fidelity, pool.engine.name)),
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant }, timingRules(run.fidelity, pool.engine.name)),
   );
   const config: SimulationConfig = {
     semantics,
