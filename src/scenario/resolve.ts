@@ -1,6 +1,7 @@
 import type { Environment } from './environment.js';
 import { KV_ROUTER_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
+import { resolveAnalytic } from './resolve-analytic.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveWorkload } from './resolve-workload.js';
 import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
@@ -14,18 +15,19 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
   const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
-  return {
+  const scenario: Scenario = {
     name: reader.text('name') ?? name,
     workload,
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
     ...resolveFrontend(reader),
     timing,
-    slo: resolveSlo(reader),
+    slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
     gpuHourPrice: resolvePrice(reader, environment, deployment.hardware),
     run,
     report: resolveReport(reader, workload.requests),
   };
+  return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
 
 function resolveRun(reader: Reader): RunSpec {
@@ -34,6 +36,7 @@ function resolveRun(reader: Reader): RunSpec {
     fidelity: reader.choice<Fidelity>('run.fidelity') ?? 'realistic',
     maxTimeMs: reader.number('run.max_time') ?? null,
     capture: unique(reader.list('run.capture') as RunSpec['capture'] | undefined ?? []),
+    ...(reader.choice('run.estimator') === 'analytic' ? { estimator: 'analytic' as const } : {}),
   };
 }
 
@@ -44,6 +47,7 @@ function resolveReport(reader: Reader, requests: number | null): ReportSpec {
     ...(warmup > 0 ? { warmupRequests: warmup } : {}),
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
+    ...(reader.boolean('report.uncertainty') === true ? { uncertainty: true as const } : {}),
   };
 }
 
@@ -58,13 +62,13 @@ function resolvePrice(reader: Reader, environment: Environment, hardware: string
 
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];
 
-function resolveSlo(reader: Reader): SloSpec | null {
+function resolveSlo(reader: Reader, usualAt: SloSpec['at']): SloSpec | null {
   if (!reader.has('slo')) return null;
   const slo: SloSpec = {
     ttftMs: reader.number('slo.ttft') ?? null,
     itlMs: reader.number('slo.itl') ?? null,
     e2eMs: reader.number('slo.e2e') ?? null,
-    at: reader.choice<SloSpec['at']>('slo.at') ?? 'p99',
+    at: reader.choice<SloSpec['at']>('slo.at') ?? usualAt,
   };
   const bounds = ['ttft', 'itl', 'e2e'].filter((bound) => reader.has(`slo.${bound}`));
   if (bounds.length === 0) reader.problem('E-MISSING', 'slo', 'no bound is set', "add 'ttft: 500 ms', 'itl: 50 ms' or 'e2e: 10 s'");

@@ -224,6 +224,8 @@ export interface RunSpec {
   /** Virtual time at which everything stops; null = when all is done. */
   readonly maxTimeMs: number | null;
   readonly capture: readonly ('requests' | 'timeline')[];
+  /** Closed forms instead of a simulation; absent = simulate. */
+  readonly estimator?: 'analytic';
 }
 
 export interface ReportSpec {
@@ -232,6 +234,8 @@ export interface ReportSpec {
   /** Width of a timeline bucket, ms. */
   readonly intervalMs: number;
   readonly formats: readonly ('json' | 'csv' | 'jsonl' | 'html' | 'aiperf')[];
+  /** Also say how far the timing's own uncertainty spreads the means; absent = no. */
+  readonly uncertainty?: true;
 }
 
 export interface Scenario {

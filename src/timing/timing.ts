@@ -67,4 +67,10 @@ export interface TimingDescription {
   readonly calibration: string;
   /** Median absolute error in percent as published for the calibration; null = unknown. */
   readonly errorPct: { readonly ttft: number | null; readonly tpot: number | null };
+  /** Half-width of the central 90 % interval of the mean latency, in ln; null = unknown. */
+  readonly interval: { readonly ttftLn: number; readonly tpotLn: number } | null;
+  /** What the interval rests on, such as `measured group`; null = unknown. */
+  readonly evidence: string | null;
+  /** Names what shares most of its error (model, hardware, engine and precision alike); absent = nothing is known to. */
+  readonly group?: string;
 }
