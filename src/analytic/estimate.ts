@@ -45,7 +45,7 @@ interface Part {
 /**
  * A closed loop of synthetic requests by the closed forms of perf-model section 4, at the mean lengths.
  *
- * Sessions lie on the ranks as evenly as they go: some hold one more. What a rank cannot hold (`max_num_seqs`, KV cache) waits,
+ * Sessions lie on the ranks, and on the stages of each as so many batches in flight, as evenly as they go: some hold one more. What a rank cannot hold (`max_num_seqs`, KV cache) waits,
  * which adds waiting / rate to the first token (Little's law) and is no part of the reference. Aggregated steps take the
  * prompt tokens that the engine's budget leaves beside the decodes; a prefill worker takes one prompt at a time.
  * Throws InputError (`E-FIT`) for requests that no KV cache here can hold.
@@ -80,16 +80,22 @@ interface Found {
   readonly saturation: readonly number[];
 }
 
-/** Ranks of a pool by the sessions they hold, the sessions that no rank has room for, and the room of each. */
+/** Batches in flight in a pool: a rank has one for each of its stages. */
+function batches({ replicas, engine, pp = 1 }: PoolSpec): number {
+  return replicas * (engine.ranks ?? 1) * pp;
+}
+
+/** Ranks (batches in flight) of a pool by the sessions they hold, the sessions that no rank has room for, and the room of each. */
 function spread(pool: PoolSpec, sessions: number, lengths: Lengths): { readonly groups: readonly { readonly ranks: number; readonly b: number }[]; readonly waiting: number; readonly ranks: number; readonly room: number } {
-  const ranks = pool.replicas * (pool.engine.ranks ?? 1);
-  const room = places(pool, lengths);
-  if (room === 0) throw new InputError({ code: 'E-FIT', path: `deployment.${pool.role}.kv.blocks`, what: `a request of ${lengths.isl + lengths.osl} tokens exceeds the KV cache of ${pool.kvBlocks * pool.engine.blockTokens}`, hint: 'give the pool more KV blocks' });
+  const ranks = batches(pool);
+  const held = places(pool, lengths);
+  const room = Math.max(1, Math.floor(held / (pool.pp ?? 1)));
+  if (held === 0) throw new InputError({ code: 'E-FIT', path: `deployment.${pool.role}.kv.blocks`, what: `a request of ${lengths.isl + lengths.osl} tokens exceeds the KV cache of ${pool.kvBlocks * pool.engine.blockTokens}`, hint: 'give the pool more KV blocks' });
   const fewer = Math.floor(sessions / ranks);
   const more = sessions - fewer * ranks;
   const groups = [{ ranks: more, b: Math.min(room, fewer + 1) }, { ranks: ranks - more, b: Math.min(room, fewer) }].filter((group) => group.ranks > 0 && group.b > 0);
-  const held = groups.reduce((sum, group) => sum + group.ranks * group.b, 0);
-  return { groups, waiting: sessions - held, ranks, room };
+  const placed = groups.reduce((sum, group) => sum + group.ranks * group.b, 0);
+  return { groups, waiting: sessions - placed, ranks, room };
 }
 
 function aggregatedPool(pool: PoolSpec, sessions: number, lengths: Lengths, { stepTimesOf, layers }: EstimateTimes): Found {
@@ -106,7 +112,7 @@ function splitPools({ deployment: { pools } }: Scenario, sessions: number, lengt
   const [prefill, decode] = pools as [PoolSpec, PoolSpec];
   const shape = ({ tp }: PoolSpec): { tp: number; pp: number; dp: number } => ({ tp, pp: 1, dp: 1 });
   const one = prefillWorker(stepTimesOf(prefill), shape(prefill), { ...lengths, b: 1 });
-  const prefillRate = one.requestsPerSecond * prefill.replicas * (prefill.engine.ranks ?? 1);
+  const prefillRate = one.requestsPerSecond * batches(prefill);
   const times = stepTimesOf(decode);
   const { groups, waiting, ranks: decodeRanks, room } = spread(decode, sessions, lengths);
   const parts = groups.map(({ ranks, b }): Part => ({ ranks, ttftMs: 0, ...decodeWorker(times, shape(decode), { ...lengths, b }) }));

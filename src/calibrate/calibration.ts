@@ -26,6 +26,8 @@ export interface Estimate {
 
 export interface Prediction extends Readonly<Record<Metric, Estimate>> {
   readonly evidence: Evidence;
+  /** The backend was measured with this model, on whatever system. */
+  readonly modelKnown: boolean;
   readonly ownTables: boolean;
 }
 
@@ -51,7 +53,7 @@ export function calibrated(calibration: Calibration, one: Case, simulated: Simul
     }
     return around(ms, (modelKnown ? intervals.other_system : intervals.backend_mean)[metric]);
   };
-  return { tpot: estimate('tpot', simulated.tpotMs), ttft: estimate('ttft', simulated.ttftMs), evidence: evidenceOf(measured, modelKnown, simulated.ownTables), ownTables: simulated.ownTables };
+  return { tpot: estimate('tpot', simulated.tpotMs), ttft: estimate('ttft', simulated.ttftMs), evidence: evidenceOf(measured, modelKnown, simulated.ownTables), modelKnown, ownTables: simulated.ownTables };
 }
 
 function around(ms: number, half: number): Estimate {

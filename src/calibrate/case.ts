@@ -130,9 +130,14 @@ const caseSchema = z.discriminatedUnion('mode', [
 const knownFields = (path: readonly PropertyKey[], mode: unknown): readonly string[] =>
   path.length > 0 ? Object.keys(poolSchema.shape) : Object.keys((caseSchema.options.find(({ shape }) => shape.mode.value === mode) ?? caseSchema.options[0]).shape);
 
+/** Names of the fields of a case, all of them required, by mode. */
+export function caseFields(): Readonly<Record<'agg' | 'disagg', readonly string[]>> {
+  return { agg: knownFields([], 'agg'), disagg: knownFields([], 'disagg') };
+}
+
 /**
  * Cases of a JSONL file, in order; blank lines are skipped. Throws `InputError` with every bad field as
- * file:line:column: `E-SYNTAX`, `E-UNKNOWN` for a field that does not exist, `E-CASE` for a missing or bad value, `E-FILE`.
+ * file:line:column: `E-SYNTAX`, `E-FIELD` for a field that does not exist, `E-CASE` for a missing or bad value, `E-FILE`.
  */
 export function readCases(path: string): Case[] {
   return parseCases(readText(path), path);
@@ -172,11 +177,11 @@ function parseCase(row: RowText): Case {
   throw new InputError(
     parsed.error.issues.flatMap((issue) => {
       const at = issue.path as (string | number)[];
-      if (issue.code !== 'unrecognized_keys') return row.problem(at, issue.message.replace(/^./, (first) => first.toLowerCase()), 'see the fields of a case in the README', 'E-CASE').problems;
+      if (issue.code !== 'unrecognized_keys') return row.problem(at, issue.message.replace(/^./, (first) => first.toLowerCase()), "'dynotwin predict --help' lists the fields of a case", 'E-CASE').problems;
       const known = knownFields(at, value['mode']);
       return issue.keys.flatMap((key) => {
         const near = suggest(key, known);
-        return row.problem([...at, key], 'unknown field', near === undefined ? `a case knows ${known.join(', ')}` : `did you mean ${near}?`, 'E-UNKNOWN').problems;
+        return row.problem([...at, key], 'unknown field', near === undefined ? `a case knows ${known.join(', ')}` : `did you mean ${near}?`, 'E-FIELD').problems;
       });
     }),
   );

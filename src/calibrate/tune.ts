@@ -12,8 +12,8 @@ const SWEEPS = 4;
 const GAIN = 1e-3;
 
 /**
- * Standard deviations re-estimated on training rows, by coordinate search on what leaves the smallest mean absolute error in ln
- * when each row is predicted without itself. Deterministic.
+ * Standard deviations of the effects re-estimated on training rows, by coordinate search on what leaves the smallest mean absolute
+ * error in ln when each row is predicted without itself. Only their ratios to the noise tell, so the noise stays. Deterministic.
  */
 export function tuneEffects(data: FactorData, residuals: readonly Residual[]): FactorData {
   return tuneMetric(tuneMetric(data, residuals, 'tpot'), residuals, 'ttft');
@@ -24,13 +24,13 @@ function tuneMetric(data: FactorData, residuals: readonly Residual[], metric: Me
   let score = scoreOf(best, residuals, metric);
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     const before = score;
-    for (let at = -1; at < data.effects.length; at++) {
-      const now = at < 0 ? best.noise[metric] : best.effects[at]![metric];
-      const tries = now === 0 ? [TRIAL] : [...STEPS.map((step) => now * step), ...(at < 0 ? [] : [0])];
+    for (let at = 0; at < data.effects.length; at++) {
+      const now = best.effects[at]![metric];
+      const tries = now === 0 ? [TRIAL] : [...STEPS.map((step) => now * step), 0];
       for (const value of tries) {
         const rounded = value < LEAST ? 0 : Number(value.toPrecision(3));
         const trial = withDeviation(best, metric, at, rounded);
-        const found = at < 0 && rounded === 0 ? Infinity : scoreOf(trial, residuals, metric);
+        const found = scoreOf(trial, residuals, metric);
         if (found < score * (1 - GAIN)) [best, score] = [trial, found];
       }
     }
@@ -39,9 +39,7 @@ function tuneMetric(data: FactorData, residuals: readonly Residual[], metric: Me
   return best;
 }
 
-/** `at` -1 = the noise. */
 function withDeviation(data: FactorData, metric: Metric, at: number, value: number): FactorData {
-  if (at < 0) return { ...data, noise: { ...data.noise, [metric]: value } };
   return { ...data, effects: data.effects.map((effect, index) => (index === at ? { ...effect, [metric]: value } : effect)) };
 }
 

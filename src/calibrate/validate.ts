@@ -45,7 +45,8 @@ export interface Validation {
   readonly refusals: readonly { readonly why: string; readonly rows: number }[];
 }
 
-const FOLDS = 5;
+/** Folds of a cross-validation over rows. */
+export const FOLDS = 5;
 
 export interface ValidateOptions {
   readonly tune?: boolean;
@@ -91,7 +92,7 @@ export async function prepare(rows: readonly Measurement[], simulations: Simulat
 function plain(answer: Simulation): HeldOut {
   if ('refused' in answer) return answer;
   const bare = (ms: number): { ms: number; p05: number; p95: number } => ({ ms, p05: NaN, p95: NaN });
-  return { tpot: bare(answer.tpotMs), ttft: bare(answer.ttftMs), evidence: 'backend_mean', ownTables: answer.ownTables };
+  return { tpot: bare(answer.tpotMs), ttft: bare(answer.ttftMs), evidence: 'backend_mean', modelKnown: false, ownTables: answer.ownTables };
 }
 
 /** Errors of answers by partition and metric. */

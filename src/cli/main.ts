@@ -22,6 +22,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   sweep: async () => (await import('./sweep.js')).registerSweep,
   run: async () => (await import('./run.js')).registerRun,
   replay: async () => (await import('./replay.js')).registerReplay,
+  predict: async () => (await import('./predict.js')).registerPredict,
+  calibrate: async () => (await import('./calibrate.js')).registerCalibrate,
   compare: async () => (await import('./compare.js')).registerCompare,
   deploy: async () => (await import('./deploy.js')).registerDeploy,
   report: async () => (await import('./report.js')).registerReport,

@@ -6,7 +6,7 @@ import { InputError, RunError, type Problem } from '../core/problem.js';
 import { generateDgd } from '../deploy/dgd.js';
 import { paretoChart } from '../report/charts.js';
 import { frontierAxes, sweepDocument } from '../report/document.js';
-import { frontTable, paretoPlot, progressLine } from '../report/terminal.js';
+import { frontTable, paretoPlot } from '../report/terminal.js';
 import type { Environment } from '../scenario/environment.js';
 import type { Loaded } from '../scenario/load.js';
 import type { Scenario, Sweep } from '../scenario/scenario.js';
@@ -23,6 +23,7 @@ import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import type { SweepCommandOptions } from './options.js';
 import { jsonText, print, printWarnings, type Format } from './output.js';
+import { progressPrinter } from './progress.js';
 import { textTable } from './text-table.js';
 import { yamlText } from './yaml-text.js';
 
@@ -95,22 +96,6 @@ function dryRunText(sweep: Sweep, format: Format): string {
     case 'csv':
       return `${Papa.unparse({ fields: head, data: cells }, { newline: '\n' })}\n`;
   }
-}
-
-/** The progress bar on stderr, on terminals only; redrawn at most ten times a second. */
-function progressPrinter(quiet: boolean): { show(done: number, total: number): void; clear(): void } {
-  if (quiet || !process.stderr.isTTY) return { show: () => undefined, clear: () => undefined };
-  const start = performance.now();
-  let last = -Infinity;
-  return {
-    show: (done, total) => {
-      const now = performance.now();
-      if (now - last < 100 && done < total) return;
-      last = now;
-      process.stderr.write(`\r\u001b[K${progressLine(done, total, now - start, process.stderr.columns || 80)}`);
-    },
-    clear: () => void process.stderr.write('\r\u001b[K'),
-  };
 }
 
 function renderers(environment: Environment, target: string, warnings: Problem[]): Renderers {

@@ -87,7 +87,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
   /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */
   private sumChunks(): void {
     const { timing } = this.config;
-    if (!timing.chunkMs || this.isDecode) return;
+    if (!timing.chunkMs || !this.chargesPrompts) return;
     const { loose, sequences } = this;
     let chunksMs = 0;
     for (let i = 0; i < this.looseCount; i++) {
@@ -145,11 +145,13 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     const { sequences } = this;
     let requests = this.group.count;
     let contextTokens = this.group.knownTokens;
-    const firstTokenCounts = this.config.semantics.firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
+    const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const promptsStandApart = recomputesAsPrefill && this.speculation === null;
     for (let i = 0; i < this.looseCount; i++) {
       const request = this.loose[i]!;
       if (!this.isReady(request)) continue;
-      if (!firstTokenCounts && sequences.passPromptTokens[request]! > 0 && sequences.generated[request] === 0) continue;
+      if (sequences.passPromptTokens[request]! > 0 && (promptsStandApart || (!firstTokenCounts && sequences.generated[request] === 0))) continue;
       requests++;
       contextTokens += sequences.known(request);
     }

@@ -21,6 +21,8 @@ export interface Semantics {
   readonly tiesByWorker: boolean;
   /** Data-parallel ranks: a pass is priced with the tokens of all of them, and a request goes to the least loaded; else each for itself, and in turn. */
   readonly ranksShareWork: boolean;
+  /** vLLM: what a preempted request had generated is prompt work when it is computed again, and its next token no decode step; else it costs that step alone. */
+  readonly recomputesAsPrefill: boolean;
 }
 
 const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
@@ -33,6 +35,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: true,
     tiesByWorker: false,
     ranksShareWork: false,
+    recomputesAsPrefill: false,
   },
   aisimulate: {
     decodeBy: 'tokens',
@@ -43,6 +46,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
     ranksShareWork: false,
+    recomputesAsPrefill: false,
   },
   realistic: {
     decodeBy: 'tokens',
@@ -53,6 +57,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
     ranksShareWork: true,
+    recomputesAsPrefill: true,
   },
 };
 

@@ -30,7 +30,8 @@ const CONFIG = {
   range: { category: PALETTE },
 } as const;
 
-const FRAME = { $schema: 'https://vega.github.io/schema/vega-lite/v5.json', background: 'transparent', padding: 8, autosize: { type: 'fit', contains: 'padding' }, config: CONFIG } as const;
+/** What every chart begins with. */
+export const FRAME = { $schema: 'https://vega.github.io/schema/vega-lite/v5.json', background: 'transparent', padding: 8, autosize: { type: 'fit', contains: 'padding' }, config: CONFIG } as const;
 
 /**
  * The frontier: every candidate with both metrics at (x, y). Colour = mode or layout, shape = router

@@ -1,5 +1,5 @@
 import type { Dimension, NumberRule } from '../core/units.js';
-import { TRACE_FORMAT_NAMES } from './scenario.js';
+import { ATTENTION_MODES, KV_MODES, QUANT_MODES, TRACE_FORMAT_NAMES } from './scenario.js';
 import { SHAPE_PATTERN } from './shape.js';
 
 /**
@@ -62,7 +62,7 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
 };
 
 /** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, stages: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
 
 const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
@@ -193,6 +193,19 @@ const startup = field(
   'Time from the order of a worker to its readiness; no effect while nothing orders workers',
   '0 ms',
 );
+const quant = field(
+  map(
+    {
+      weights: field(choice(['auto', ...QUANT_MODES]), 'Linear layers, and the experts where moe is not set', 'auto'),
+      moe: field(choice(['auto', ...QUANT_MODES]), 'Experts', 'auto'),
+      attention: field(choice(['auto', ...ATTENTION_MODES]), 'Arithmetic of the prompt attention', 'auto'),
+      kv: field(choice(['auto', ...KV_MODES]), 'KV cache', 'auto'),
+    },
+    { main: ['weights'], later: ['comm'] },
+  ),
+  "Precision of the model's parts; auto = the checkpoint's own, as the engine runs it",
+  'auto',
+);
 const pool = (doc: string): Field =>
   field(
     map(
@@ -200,12 +213,16 @@ const pool = (doc: string): Field =>
         replicas: field(count(1, LIMITS.workers), 'Workers', '1'),
         tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
         dp: field(count(1, LIMITS.ranks), 'Data-parallel ranks per worker, each with tp GPUs and KV blocks of its own', '1'),
-        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4 or tp4dp2 for short'),
+        pp: field(count(1, LIMITS.stages), 'Pipeline stages per worker, each with tp GPUs of every rank', '1'),
+        moe_tp: field(count(1, LIMITS.gpus), 'GPUs that split each expert; moe_tp · moe_ep = tp · dp', 'tp; 1 with dp'),
+        moe_ep: field(count(1, LIMITS.gpus), 'Groups of GPUs that hold different experts', '1; tp · dp with dp'),
+        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4, tp4pp2, tp4dp2, tep8 (tp 8, experts over 8) or dep16 (dp 16, experts over 16) for short'),
         engine,
         kv,
+        quant,
         startup,
       },
-      { later: ['pp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'timing'] },
+      { later: ['cp', 'hardware', 'timing'] },
     ),
     doc,
   );
@@ -216,6 +233,7 @@ const deployment = map(
     hardware: field({ type: 'text', example: 'h200_sxm' }, 'GPU'),
     engine,
     kv,
+    quant,
     speculative: field(
       map({
         method: field(choice(['mtp'], ['ngram']), 'How drafts are made', 'mtp'),
@@ -240,7 +258,6 @@ const deployment = map(
     ),
     startup,
   },
-  { later: ['quant'] },
 );
 
 /** Read by policy kv only. */
@@ -327,7 +344,7 @@ const scenarioFields: MapKind['fields'] = {
     'Service-level objective',
   ),
   cost: field(
-    map({ gpu_hour: field(quantity('price'), 'Price of one GPU for one hour') }, { main: ['gpu_hour'], later: ['spot_discount', 'reserved_hour', 'power'] }),
+    map({ gpu_hour: field(quantity('price', { words: ['default'] }), "Price of one GPU for one hour; default = the catalogue's figure for the hardware ('dynotwin explain presets')") }, { main: ['gpu_hour'], later: ['spot_discount', 'reserved_hour', 'power'] }),
     'Prices; without them there are no money metrics',
   ),
   run: field(
@@ -367,7 +384,7 @@ export const SWEEP_KEYS = ['space', 'objectives', 'constraints', 'search', 'top'
 export const TOPOLOGY_FIELDS: MapKind = map({
   modes: field({ type: 'list', of: choice(['agg', 'disagg']) }, 'Kinds of deployment', '[agg, disagg]'),
   gpus: field(count(1, LIMITS.gpus), 'GPUs to lay out, at most'),
-  shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tp2], or {prefill, decode} lists', 'auto'),
+  shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tep8], or {prefill, decode} lists; auto = every one that the model and the engine allow', 'auto'),
   fill: field(choice(['max', 'any']), 'max drops layouts with room for another worker', 'max'),
 });
 

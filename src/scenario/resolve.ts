@@ -23,7 +23,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
-    gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
+    gpuHourPrice: resolvePrice(reader, environment, deployment.hardware),
     run,
     report: resolveReport(reader, workload.requests),
   };
@@ -49,6 +49,15 @@ function resolveReport(reader: Reader, requests: number | null): ReportSpec {
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
     ...(reader.boolean('report.uncertainty') === true ? { uncertainty: true as const } : {}),
   };
+}
+
+/** A price, or the catalogue's where it is asked for by name. */
+function resolvePrice(reader: Reader, environment: Environment, hardware: string | null): number | null {
+  const path = 'cost.gpu_hour';
+  if (reader.text(path) !== 'default') return reader.number(path) ?? null;
+  if (hardware !== null) return environment.gpuHourPrice(hardware);
+  if (!reader.has('deployment.hardware')) reader.problem('E-MISSING', 'deployment.hardware', 'required by cost.gpu_hour default', "add 'hardware: h200_sxm', or a price");
+  return null;
 }
 
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];

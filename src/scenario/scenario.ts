@@ -116,10 +116,33 @@ export interface EngineSpec {
   readonly sglang?: SglangSpec;
 }
 
+/** Precisions by the names of the operator tables (spec: perf-model section 2.1). */
+export type QuantMode = (typeof QUANT_MODES)[number];
+export const QUANT_MODES = ['bf16', 'int8_wo', 'int4_wo', 'fp8', 'fp8_static', 'fp8_block', 'fp8_ootb', 'sq', 'nvfp4', 'nvfp4_wo', 'w4afp8', 'w4a16_mxfp4', 'w4a8_mxfp4_mxfp8'] as const;
+
+/** Precision of each part of a model. */
+export interface Quant {
+  /** Linear layers but the experts and the logits. */
+  readonly weights: QuantMode;
+  readonly moe: QuantMode;
+  /** Arithmetic of the prompt attention. */
+  readonly attention: (typeof ATTENTION_MODES)[number];
+  readonly kv: (typeof KV_MODES)[number];
+}
+export const ATTENTION_MODES = ['bf16', 'fp8'] as const;
+export const KV_MODES = ['bf16', 'fp8', 'int8'] as const;
+
 export interface PoolSpec {
   readonly role: 'agg' | 'prefill' | 'decode';
   readonly replicas: number;
   readonly tp: number;
+  /** Pipeline stages; absent = 1. */
+  readonly pp?: number;
+  /** GPUs that split each expert, and groups that hold different experts; absent = no experts. */
+  readonly moeTp?: number;
+  readonly moeEp?: number;
+  /** Where the scenario sets a precision; absent = the checkpoint's own, as the engine runs it. */
+  readonly quant?: Quant;
   readonly engine: EngineSpec;
   /** KV blocks per worker; per rank where it has several. */
   readonly kvBlocks: number;

@@ -3,6 +3,7 @@ import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
+import { shapeFields, shapeOf } from './shape.js';
 import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
@@ -22,7 +23,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
   const document = new Document({
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
-    deployment: deploymentData(scenario.deployment, folder, simulated),
+    deployment: deploymentData(scenario.deployment, timing.source === 'fitted', folder, simulated),
     ...(simulated ? { router: routerData(scenario.router) } : {}),
     ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
@@ -107,8 +108,8 @@ function lengthsData(lengths: Distribution): unknown {
   }
 }
 
-/** `simulated`: with what only a simulation reads. */
-function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, folder: string, simulated: boolean): Data {
+/** `timed`: with the precisions that times depend on; `simulated`: with what only a simulation reads. */
+function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, timed: boolean, folder: string, simulated: boolean): Data {
   const shared = pools.every((pool) => JSON.stringify(pool.engine) === JSON.stringify(pools[0]!.engine));
   const data: Data = {};
   if (model !== null) data.model = isModelPath(model) ? asWrittenIn(folder, model) : model;
@@ -116,20 +117,29 @@ function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, 
   if (shared) data.engine = engineData(pools[0]!.engine, pools.some((pool) => pool.kvBlocksEstimated), simulated);
   const speculative = pools[0]!.engine.speculative;
   if (speculative) data.speculative = { method: 'mtp', tokens: speculative.tokens, accept: [...speculative.accept] };
-  for (const pool of pools) data[pool.role] = poolData(pool, shared, simulated);
+  for (const pool of pools) data[pool.role] = poolData(pool, shared, timed, simulated);
   if (kvTransfer && simulated) data.kv_transfer = transferData(kvTransfer);
   return data;
 }
 
-function poolData({ replicas, tp, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes }: PoolSpec, sharedEngine: boolean, simulated: boolean): Data {
+function poolData(pool: PoolSpec, sharedEngine: boolean, timed: boolean, simulated: boolean): Data {
+  const { replicas, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes } = pool;
   const eviction = engine.blockManager === 'kvbm' ? { eviction: 'lineage' } : {};
   return {
     replicas,
-    tp,
-    ...(engine.ranks === undefined ? {} : { dp: engine.ranks }),
+    ...shapeFields(shapeOf(pool)),
+    ...quantData(pool, timed),
     ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated, simulated) }),
     kv: { ...(kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks }), ...eviction },
   };
+}
+
+/** The parts that something reads. */
+function quantData({ quant, kvBlocksEstimated, moeTp }: PoolSpec, timed: boolean): Data {
+  if (quant === undefined) return {};
+  const { weights, moe, attention, kv } = quant;
+  const sized = timed || kvBlocksEstimated;
+  return { quant: { ...(sized ? { weights } : {}), ...(sized && moeTp !== undefined ? { moe } : {}), ...(timed ? { attention } : {}), kv } };
 }
 
 function engineData(engine: EngineSpec, sized: boolean, simulated: boolean): Data {

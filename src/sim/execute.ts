@@ -11,11 +11,11 @@ import type { RunSeries } from '../metrics/series.js';
 import { noObservations } from '../metrics/requests.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
-import type { Load, PoolSpec, Scenario } from '../scenario/scenario.js';
-import { gpusPerWorker } from '../scenario/shape.js';
+import type { DeploymentSpec, Load, PoolSpec, Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker, layoutOf } from '../scenario/shape.js';
 import { requireModel } from '../timing/catalogue.js';
 import { passStepTimes, stepTimesOf, type StepTimedPool } from '../timing/pool-steps.js';
-import { createTiming } from '../timing/registry.js';
+import { createTiming, type TimedPool } from '../timing/registry.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
 import { WorkloadBuilder } from '../workload/builder.js';
@@ -65,10 +65,7 @@ export async function executeScenarioAsync(scenario: Scenario, workload: Workloa
 function estimate(scenario: Scenario): RunOutcome {
   const { deployment, timing: spec, run } = scenario;
   const timed = (pool: PoolSpec): StepTimedPool => ({
-    model: deployment.model,
-    hardware: deployment.hardware,
-    engine: pool.engine,
-    tp: pool.tp,
+    ...timedPool(deployment, pool),
     spec,
     rules: timingRules(run.fidelity, pool.engine.name),
     kvBlocks: pool.kvBlocks,
@@ -77,6 +74,10 @@ function estimate(scenario: Scenario): RunOutcome {
   const timing = deployment.pools.map((pool) => createTiming(spec, timed(pool), timed(pool).rules).description);
   const report = buildEstimateReport({ scenario, scenarioHash: scenarioHash(scenario), figures, timing });
   return { report, observations: noObservations(), series: { ttftMs: [], tpotMs: [], timeline: null } };
+}
+
+function timedPool({ model, hardware }: DeploymentSpec, pool: PoolSpec): TimedPool {
+  return { model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant };
 }
 
 interface Prepared {
@@ -100,7 +101,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, timingRules(run.fidelity, pool.engine.name)),
+    createTiming(scenario.timing, timedPool(deployment, pool), timingRules(run.fidelity, pool.engine.name)),
   );
   const config: SimulationConfig = {
     semantics,

@@ -89,13 +89,22 @@ const hardwareSchema = z.strictObject({
   memory_latency_us: z.number().min(0),
   /** Dense flop/s by data type. */
   flops: z.strictObject({ bf16: positive, int8: positive.optional(), fp8: positive.optional(), fp4: positive.optional() }),
+  /** Streaming multiprocessors. */
   sm_count: count.optional(),
+  /** Compute capability times ten; 100 and above is Blackwell. */
+  sm_version: count.optional(),
+  /** Of one board. */
+  power_watts: positive,
+  /** Dollars per GPU and hour: an editable figure, read where a scenario asks for it. */
+  price_per_hour: positive,
   gpus_per_node: count,
   gpus_per_rack: count.optional(),
   /** bytes/s per GPU, one direction. */
   intra_node_bandwidth: positive,
   inter_node_bandwidth: positive,
   inter_rack_bandwidth: positive.optional(),
+  /** Of a send between two GPUs. */
+  p2p_latency_us: z.number().min(0),
   /** Communication buffers in bytes, by number of GPUs. */
   nccl_bytes: perGpuCount,
   /** Runtime memory in bytes. */
@@ -112,8 +121,8 @@ const backendSchema = z.strictObject({
   memory_fraction: positive.max(1),
   /** What the fraction is of: all memory of the GPU, or what the model leaves free. */
   memory_fraction_of: z.enum(['total', 'free']),
-  /** By tensor parallelism. */
-  activation_coefficients: perGpuCount,
+  /** By tensor parallelism; of models without experts, and with. */
+  activation_coefficients: z.strictObject({ dense: perGpuCount, experts: perGpuCount }),
   activation_floor_bytes: z.number().min(0),
   /** Multiply activations, and runtime memory beside communication buffers. */
   activation_factor: positive,
@@ -226,6 +235,11 @@ export function requireBackend(engine: string): Backend {
 export function byGpuCount(table: Readonly<Record<string, number>>, gpus: number): number {
   const listed = Object.keys(table).map(Number).filter((key) => key <= gpus);
   return table[Math.max(...listed)] ?? 0;
+}
+
+/** GPUs that one fabric joins at the speed of a node: a node, or a rack where its links are as fast. */
+export function gpusPerFabric(gpu: Hardware): number {
+  return gpu.gpus_per_rack !== undefined && gpu.inter_node_bandwidth === gpu.intra_node_bandwidth ? gpu.gpus_per_rack : gpu.gpus_per_node;
 }
 
 /**

@@ -90,6 +90,13 @@ describe('aggregated scenario', () => {
     expect(estimateScenario(scenario([pool('agg')], 8), times).saturation[0]).toBeLessThan(0.5);
   });
 
+  it('keeps a batch in flight on every stage of a pipeline', () => {
+    const [flat, staged] = [estimateScenario(scenario([pool('agg', { replicas: 2 })], 16), times), estimateScenario(scenario([pool('agg', { pp: 2 })], 16), times)];
+    expect({ ...staged, saturation: flat.saturation }).toEqual(flat);
+    const engine = { ...pool('agg').engine, maxNumSeqs: 8 };
+    expect(estimateScenario(scenario([pool('agg', { pp: 2, engine })], 12), times).warnings[0]!.what).toContain('4 of 12 sessions wait');
+  });
+
   it('refuses requests that no cache holds, and loads without a closed form', () => {
     expect(() => estimateScenario(scenario([pool('agg', { kvBlocks: 10 })], 1), times)).toThrow(/E-FIT: deployment\.agg\.kv\.blocks/);
     expect(() => estimateScenario({ ...scenario([pool('agg')], 1), workload: SCENARIO.workload }, times)).toThrow(/E-COMBINATION/);

@@ -29,9 +29,9 @@ describe('cases', () => {
   });
 
   it('refuse what is no field of theirs, where it stands', () => {
-    expect(problems(`${AGG}\n\n${AGG.replace('"tp":', '"tpp": 1, "tp":')}`)).toMatch(/^c\.jsonl:3:\d+: error E-UNKNOWN: tpp: unknown field; did you mean tp\?$/);
-    expect(problems(DISAGG.replace('"moe_ep":', '"gpus": 4, "moe_ep":'))).toMatch(/^c\.jsonl:1:\d+: error E-UNKNOWN: prefill\.gpus: unknown field; a case knows workers/);
-    expect(problems(DISAGG.replace('"isl":', '"tp": 4, "isl":'))).toContain('E-UNKNOWN: tp');
+    expect(problems(`${AGG}\n\n${AGG.replace('"tp":', '"tpp": 1, "tp":')}`)).toMatch(/^c\.jsonl:3:\d+: error E-FIELD: tpp: unknown field; did you mean tp\?$/);
+    expect(problems(DISAGG.replace('"moe_ep":', '"gpus": 4, "moe_ep":'))).toMatch(/^c\.jsonl:1:\d+: error E-FIELD: prefill\.gpus: unknown field; a case knows workers/);
+    expect(problems(DISAGG.replace('"isl":', '"tp": 4, "isl":'))).toContain('E-FIELD: tp');
   });
 
   it.each([

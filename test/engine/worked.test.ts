@@ -126,6 +126,13 @@ describe('W5, W6: preemption', () => {
     expect(passes[8]).toMatchObject({ admitted: [[1, 8]], prefill: null, decode: [1, 13], removed: [r1Block2], stored: [r2Block2] });
   });
 
+  it('realistic: a preempted request computes its prompt and its tokens anew, and that gives it the next token', () => {
+    const passes = passesOf(requests, { kvBlocks: 6, engine, semantics: semanticsOf('realistic') });
+    expect(passes.map(({ endMs }) => endMs)).toEqual([10, 15, 20, 25, 30, 35, 40, 45, 55, 60, 65]);
+    expect(passes[8]).toMatchObject({ prefill: [1, 13, 0], admitted: [[1, 0]], decode: null, tokens: [1] });
+    expect(passes[9]).toMatchObject({ prefill: null, decode: [1, 14] });
+  });
+
   it('aisimulate: W5 10…45 and 10…70, W6 10…45 and 10…60', () => {
     const run = (prefixCaching: boolean) => rowsOf(simulate(requests, { fidelity: 'aisimulate', kvBlocks: 6, engine: { ...engine, prefixCaching } }));
     expect(run(false)).toMatchObject([{ first: 10, last: 45, admissions: 1 }, { first: 10, last: 70, admissions: 2 }]);

@@ -233,13 +233,17 @@ export abstract class Stepper implements EngineCore {
     return 'scheduled';
   }
 
+  private get chargesPrompts(): boolean {
+    return this.config.role !== 'decode' || this.config.semantics.recomputesAsPrefill;
+  }
+
   private noteWork(sequence: Sequence, from: number, tokens: number): void {
-    const start = Math.min(from, sequence.prompt);
-    const promptTokens = Math.min(sequence.computed, sequence.prompt) - start;
+    const start = Math.min(from, sequence.prefillTo);
+    const promptTokens = Math.min(sequence.computed, sequence.prefillTo) - start;
     sequence.passTokens = tokens;
     sequence.passPromptTokens = promptTokens;
     sequence.passStartTokens = start;
-    if (promptTokens > 0 && this.config.role !== 'decode') this.countPrefill(sequence, 1);
+    if (promptTokens > 0 && this.chargesPrompts) this.countPrefill(sequence, 1);
   }
 
   private countPrefill(sequence: Sequence, sign: 1 | -1): void {
@@ -254,10 +258,11 @@ export abstract class Stepper implements EngineCore {
   /** Takes a running request's blocks; `uncharge`: its prompt work of this pass is not paid for. */
   private preempt(victim: Sequence, uncharge: boolean): void {
     this.budget += victim.passTokens;
-    if (uncharge && victim.passPromptTokens > 0 && this.config.role !== 'decode') this.countPrefill(victim, -1);
+    if (uncharge && victim.passPromptTokens > 0 && this.chargesPrompts) this.countPrefill(victim, -1);
     victim.passTokens = victim.passPromptTokens = 0;
     this.running.splice(this.running.indexOf(victim), 1);
     this.cache.release(victim);
+    if (this.config.semantics.recomputesAsPrefill) victim.prefillTo = victim.known;
     victim.computed = 0;
     victim.fresh = false;
     this.waiting.unshift(victim);
@@ -290,8 +295,8 @@ export abstract class Stepper implements EngineCore {
   }
 
   private sumChunks(): void {
-    const { timing, role } = this.config;
-    if (!timing.chunkMs || role === 'decode') return;
+    const { timing } = this.config;
+    if (!timing.chunkMs || !this.chargesPrompts) return;
     for (const { passStartTokens, passPromptTokens } of this.running) {
       if (passPromptTokens > 0) this.shape.prefillChunksMs += timing.chunkMs(passStartTokens, passStartTokens + passPromptTokens);
     }
@@ -332,11 +337,13 @@ export abstract class Stepper implements EngineCore {
   private countDecodes(): void {
     let requests = 0;
     let contextTokens = 0;
-    const firstTokenCounts = this.config.semantics.firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
+    const promptsStandApart = recomputesAsPrefill && this.speculation === null;
+    const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
     for (const sequence of this.running) {
       const known = sequence.known;
       if (sequence.computed < known) continue;
-      if (!firstTokenCounts && sequence.passPromptTokens > 0 && sequence.generated === 0) continue;
+      if (sequence.passPromptTokens > 0 && (promptsStandApart || (!firstTokenCounts && sequence.generated === 0))) continue;
       requests++;
       contextTokens += known;
     }

@@ -70,6 +70,12 @@ describe('run.estimator: analytic', () => {
   });
 });
 
+it.each(['min ttft_ms.p99', 'max goodput_rps', 'min queue_ms.mean'])('%s is no objective of a sweep with analytic candidates', (objective) => {
+  const text = (estimator: string) => `${scenarioText('slo: {ttft: 1 s, at: mean}')}objectives: ['${objective}']\nspace: {run.estimator: [${estimator}], deployment.agg.tp: [1, 2]}\n`;
+  expect(problemsOf(() => sweepOf(text('simulate, analytic'))).join('\n')).toContain(`E-COMBINATION: objectives.0: closed forms do not know ${objective.split(' ')[1]}`);
+  expect(problemsOf(() => sweepOf(text('simulate')))).toEqual([]);
+});
+
 it('report.uncertainty stands only where it is on', () => {
   expect(scenarioOf(scenarioText('report: {uncertainty: true}')).report.uncertainty).toBe(true);
   expect(scenarioOf(scenarioText('report: {uncertainty: false}'))).toEqual(scenarioOf(scenarioText()));

@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { EngineSpec, TimingSpec } from '../../src/scenario/scenario.js';
-import { attentionLayers, findHardware, findModel, hardwareNames, linkBandwidth, modelNames, requireHardware, requireModel } from '../../src/timing/catalogue.js';
+import { attentionLayers, findHardware, findModel, gpusPerFabric, hardwareNames, linkBandwidth, modelNames, requireHardware, requireModel } from '../../src/timing/catalogue.js';
 import { createEnvironment } from '../../src/timing/environment.js';
-import { kvTransferBytesPerToken, weightsBytes } from '../../src/timing/memory.js';
+import { kvTransferBytesPerToken, weightsBytes } from '../../src/timing/footprint.js';
+import { shapeName } from '../../src/scenario/shape.js';
 import { createTiming } from '../../src/timing/registry.js';
 import { fittedProfile } from '../../src/timing/rows.js';
 
@@ -16,7 +17,7 @@ describe('catalogue', () => {
     expect(modelNames().length).toBeGreaterThan(25);
     for (const model of modelNames().map(requireModel)) {
       expect(model.heads % model.kv_heads, model.name).toBe(0);
-      expect(kvTransferBytesPerToken(model, false), model.name).toBeGreaterThan(0);
+      expect(kvTransferBytesPerToken(model, false, 'bf16'), model.name).toBeGreaterThan(0);
       expect(model.dense_layers, model.name).toBeLessThan(model.layers);
       expect(attentionLayers(model), model.name).toBeGreaterThan(0);
     }
@@ -34,9 +35,12 @@ describe('catalogue', () => {
     }
   });
 
-  it('has the parameter counts that the names promise, within a tenth', () => {
-    for (const [name, billions] of [['Qwen/Qwen3-8B', 8.2], ['Qwen/Qwen3-32B', 32.8], ['meta-llama/Llama-3.1-8B', 8], ['meta-llama/Llama-3.1-70B', 70.6], ['meta-llama/Llama-3.1-405B', 405.9]] as const) {
-      expect(weightsBytes(requireModel(name), 1) / 2e9 / billions, name).toBeCloseTo(1, 1);
+  it('has the parameter counts that the names promise, within 2%', () => {
+    for (const [name, billions] of [['Qwen/Qwen3-8B', 8.2], ['Qwen/Qwen3-32B', 32.8], ['meta-llama/Llama-3.1-8B', 8], ['meta-llama/Llama-3.1-70B', 70.6], ['meta-llama/Llama-3.1-405B', 405.9],
+      ['Qwen/Qwen3-30B-A3B', 30.5], ['Qwen/Qwen3-235B-A22B', 235], ['Qwen/Qwen3-Coder-480B-A35B-Instruct', 480], ['Qwen/Qwen3.5-397B-A17B', 397], ['meta-llama/Llama-4-Scout-17B-16E', 109], ['mistralai/Mixtral-8x7B-v0.1', 46.7],
+      ['mistralai/Mixtral-8x22B-v0.1', 141], ['openai/gpt-oss-20b', 21], ['openai/gpt-oss-120b', 117], ['MiniMaxAI/MiniMax-M2.5', 230], ['deepseek-ai/DeepSeek-R1', 671], ['moonshotai/Kimi-K2.5', 1026], ['zai-org/GLM-5', 744]] as const) {
+      const bytes = weightsBytes(requireModel(name), { tp: 1, pp: 1, attentionDp: 1, moeTp: 1, moeEp: 1 }, { weights: 'bf16', moe: 'bf16', attention: 'bf16', kv: 'bf16' });
+      expect(Math.abs(bytes / 2e9 / billions - 1), name).toBeLessThan(0.02);
     }
   });
 
@@ -45,6 +49,8 @@ describe('catalogue', () => {
     for (const gpu of hardwareNames().map(requireHardware)) {
       expect(gpu.memory_bandwidth, gpu.name).toBeGreaterThan(1e11);
       expect(gpu.memory_bytes % 2 ** 20, gpu.name).toBe(0);
+      expect(gpu.price_per_hour > 0 && gpu.power_watts > 0, gpu.name).toBe(true);
+      expect(gpu.name === 'b60' || (gpu.sm_version! >= 100) === (gpu.flops.fp4 !== undefined), gpu.name).toBe(true);
     }
   });
 
@@ -64,6 +70,7 @@ describe('catalogue', () => {
   it('knows the narrowest link', () => {
     const [h200, gb200] = [requireHardware('h200_sxm'), requireHardware('gb200')];
     expect([8, 16].map((gpus) => linkBandwidth(h200, gpus))).toEqual([450e9, 50e9]);
+    expect([h200, gb200].map(gpusPerFabric)).toEqual([8, 72]);
     expect([4, 72, 144].map((gpus) => linkBandwidth(gb200, gpus))).toEqual([900e9, 900e9, 100e9]);
   });
 });
@@ -182,6 +189,23 @@ describe('environment', () => {
     expect(source({ fidelity: 'dynosim', hardware: 'l4' })).toEqual({ ok: true, value: 'polynomial' });
     expect(source({ hardware: 'l4' })).toMatchObject({ ok: false, problem: { code: 'E-HARDWARE' } });
     expect(source({ hardware: null })).toMatchObject({ ok: false, problem: { code: 'E-MISSING', field: 'hardware' } });
+  });
+
+  it('refuses what the fitted rows do not tell apart: stages, and precisions other than the checkpoint\'s', () => {
+    const layout = { tp: 2, pp: 2, attentionDp: 1, moeTp: 1, moeEp: 1 };
+    const quant = { weights: 'bf16', moe: 'bf16', attention: 'bf16', kv: 'bf16' } as const;
+    expect(source({ layout })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'pp' } });
+    expect(source({ quant: { ...quant, kv: 'fp8' } })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'quant.kv' } });
+    expect(source({ layout: { ...layout, pp: 1 }, quant })).toEqual({ ok: true, value: 'fitted' });
+  });
+
+  it('tries the shapes that model, engine and fabric allow', () => {
+    const names = (model: string, hardware: string, engineName: 'vllm' | 'trtllm' | 'sglang', gpus: number) => environment.shapes({ model, hardware, engine: engineName, gpus }).map(shapeName).join(' ');
+    expect(names('Qwen/Qwen3-32B', 'h200_sxm', 'vllm', 16)).toBe('tp1 tp2 tp4 tp8');
+    expect(names('Qwen/Qwen3-32B', 'gb200', 'vllm', 16)).toBe('tp1 tp2 tp4 tp8 tp16');
+    expect(names('Qwen/Qwen3-30B-A3B', 'h200_sxm', 'vllm', 2)).toBe('tp1 dep2 tp1dp2etp2 tep2 tp2');
+    expect(names('Qwen/Qwen3-30B-A3B', 'h200_sxm', 'trtllm', 4)).toBe('tp1 dep2 tp1dp2etp2 tep2 tp2 dep4 tp1dp4etp2ep2 tp1dp4etp4 tep4 tp4etp2ep2 tp4');
+    expect(environment.shapes({ model: 'deepseek-ai/DeepSeek-R1', hardware: 'gb200', engine: 'sglang', gpus: 16 })).toHaveLength(55);
   });
 
   it('takes what is asked for, and refuses fitted where nothing covers', () => {

@@ -1,0 +1,93 @@
+import { calibrate, combinationFolds, crossValidate, randomFolds, type HeldOut } from './crossval.js';
+import type { Calibration } from './calibration.js';
+import { METRICS, type EffectsFile, type IntervalData, type Metric } from './effects.js';
+import { quantile } from './errors.js';
+import { familyOf } from './family.js';
+import type { Measurement } from './silicon.js';
+import type { Simulations } from './simulations.js';
+import { FOLDS, prepare } from './validate.js';
+
+/** Held-out errors of one backend and model, as ratios. */
+export interface HeldOutErrors {
+  readonly n: number;
+  /** Median and 90th percentile of |predicted / measured - 1|, median of predicted / measured - 1. */
+  readonly median: number;
+  readonly p90: number;
+  readonly bias: number;
+}
+
+/** What a report says of a prediction: of loads like those measured (5 folds), and of systems not measured. */
+export interface FamilyErrors {
+  readonly backend: string;
+  readonly family: string;
+  readonly folds: Readonly<Record<Metric, HeldOutErrors>> | null;
+  readonly unseen: Readonly<Record<Metric, HeldOutErrors>> | null;
+}
+
+export interface RealisticFit {
+  readonly calibration: Calibration;
+  readonly errors: readonly FamilyErrors[];
+  readonly rows: number;
+  readonly refused: number;
+}
+
+/**
+ * Fits the realistic timing model on distinct usable rows and cross-validates it. With `tune` the deviations of the effects and the
+ * widths of the intervals are re-estimated, too.
+ */
+export async function fitRealistic(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, tune: boolean): Promise<RealisticFit> {
+  const given = await prepare(rows, simulations, data, tune);
+  const folds = await crossValidate(given, randomFolds(rows.length, FOLDS));
+  // Where nothing of a combination is known factors do not count, nor do their deviations.
+  const unseen = await crossValidate({ ...given, tune: false }, combinationFolds(rows));
+  const whole = calibrate(given);
+  const families = [...new Set(rows.map(({ one }) => `${one.backend} ${familyOf(one.model)}`))].sort();
+  const errors = families.map((name) => {
+    const members = rows.flatMap(({ one }, index) => (`${one.backend} ${familyOf(one.model)}` === name ? [index] : []));
+    const cut = name.indexOf(' ');
+    return { backend: name.slice(0, cut), family: name.slice(cut + 1), folds: familyErrors(rows, folds, members), unseen: familyErrors(rows, unseen, members) };
+  });
+  const calibration = tune ? { ...whole, intervals: intervalsFrom(rows, folds, unseen, data.intervals) } : whole;
+  return { calibration, errors, rows: rows.length, refused: given.simulated.filter((answer) => 'refused' in answer).length };
+}
+
+function familyErrors(rows: readonly Measurement[], answers: readonly HeldOut[], members: readonly number[]): FamilyErrors['folds'] {
+  const of = (metric: Metric): HeldOutErrors | null => {
+    const signed = members.flatMap((index) => {
+      const answer = answers[index]!;
+      return 'refused' in answer ? [] : [answer[metric].ms / measuredOf(rows[index]!, metric) - 1];
+    });
+    if (signed.length === 0) return null;
+    const absolute = signed.map(Math.abs);
+    return { n: signed.length, median: quantile(absolute, 0.5), p90: quantile(absolute, 0.9), bias: quantile(signed, 0.5) };
+  };
+  const [tpot, ttft] = METRICS.map(of);
+  return tpot && ttft ? { tpot, ttft } : null;
+}
+
+/** Rows below which a width stays as it was given. */
+const LEAST = 30;
+
+/** Widths that held 90 % of the held-out rows; those given where too few rows tell. */
+function intervalsFrom(rows: readonly Measurement[], folds: readonly HeldOut[], unseen: readonly HeldOut[], given: IntervalData): IntervalData {
+  const width = (answers: readonly HeldOut[], metric: Metric, counts: (answer: Exclude<HeldOut, { refused: string }>) => boolean, unit: (half: number) => number, otherwise: number): number => {
+    const ratios = rows.flatMap((row, index) => {
+      const answer = answers[index]!;
+      if ('refused' in answer || !counts(answer) || (metric === 'ttft' && !row.one.warmedUp)) return [];
+      const { ms, p95 } = answer[metric];
+      return [Math.abs(Math.log(measuredOf(row, metric) / ms)) / unit(Math.log(p95 / ms))];
+    });
+    return ratios.length < LEAST ? otherwise : Number(quantile(ratios, 0.9).toPrecision(3));
+  };
+  const of = (metric: Metric): { quantile: number; other: number; mean: number } => ({
+    quantile: width(folds, metric, ({ evidence }) => evidence === 'measured_group', (half) => half / given.quantile[metric], given.quantile[metric]),
+    other: width(unseen, metric, ({ modelKnown }) => modelKnown, () => 1, given.other_system[metric]),
+    mean: width(unseen, metric, ({ modelKnown }) => !modelKnown, () => 1, given.backend_mean[metric]),
+  });
+  const [tpot, ttft] = [of('tpot'), of('ttft')];
+  return { quantile: { tpot: tpot.quantile, ttft: ttft.quantile }, other_system: { tpot: tpot.other, ttft: ttft.other }, backend_mean: { tpot: tpot.mean, ttft: ttft.mean } };
+}
+
+function measuredOf({ tpotMs, ttftMs }: Measurement, metric: Metric): number {
+  return metric === 'tpot' ? tpotMs : ttftMs;
+}

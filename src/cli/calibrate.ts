@@ -1,0 +1,179 @@
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import Papa from 'papaparse';
+import { readText } from '../calibrate/case.js';
+import { effectsFile } from '../calibrate/effects.js';
+import { fitRealistic, type RealisticFit } from '../calibrate/fit.js';
+import { PROFILE_FILE, profileFiles, sha256, WEIGHTS_FILE, type Provenance } from '../calibrate/profile.js';
+import { distinctUsable, readMeasurements, type Measurement } from '../calibrate/silicon.js';
+import { compareTargets, type TargetRow } from '../calibrate/targets.js';
+import { validate, type ErrorRow, type Validation } from '../calibrate/validate.js';
+import { checkTarget, writeFileWhole } from '../core/folder.js';
+import { InputError } from '../core/problem.js';
+import { positiveInteger } from './options.js';
+import { FORMATS, jsonText, print, type Format } from './output.js';
+import { addThreadOptions, withSimulations, type ThreadOptions } from './simulations.js';
+import { textTable } from './text-table.js';
+import { yamlText } from './yaml-text.js';
+
+interface RowsOptions extends ThreadOptions {
+  readonly cases?: string;
+  readonly tune?: boolean;
+  readonly overwrite?: boolean;
+}
+
+interface ValidateOptions extends RowsOptions {
+  readonly format: Format;
+  readonly html?: string;
+  readonly ablation: boolean;
+  readonly all?: boolean;
+}
+
+interface FitOptions extends RowsOptions {
+  readonly out: string;
+}
+
+/** `calibrate validate` and `calibrate fit`: the realistic timing model against measured serving rows. */
+export function registerCalibrate(program: Command): void {
+  const calibrate = program.command('calibrate').description('fit the realistic timing model to measured serving rows, or judge it by them');
+  reading(calibrate.command('validate').description('errors against measured rows: tables alone, fitted, and cross-validated with everything refitted'))
+    .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, oneOfFormats, 'table')
+    .option('--all', 'every (backend, model, system) with 8 rows or more in the table, too')
+    .option('--html <file>', 'write a page with parity and residual plots')
+    .option('--overwrite', 'replace an existing page')
+    .option('--no-ablation', 'leave out what each part of the model is worth')
+    .action(validateRows);
+  reading(calibrate.command('fit').description(`write a profile (${PROFILE_FILE}, ${WEIGHTS_FILE}) fitted to measured rows, with its held-out errors`))
+    .option('-o, --out <dir>', 'folder of the two files', join('out', 'calibration'))
+    .option('--overwrite', 'replace an existing profile')
+    .action(fitRows);
+}
+
+function reading(command: Command): Command {
+  return addThreadOptions(
+    command
+      .argument('<rows>', 'ROWS.csv: one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator')
+      .option('--cases <file>', 'JSONL of the rows as they were in truth (default: cases_dev.jsonl beside the rows, else derived from them)')
+      .option('--tune', 're-estimate the standard deviations of the calibration effects, in every fold'),
+    positiveInteger('--parallel'),
+  );
+}
+
+async function validateRows(file: string, options: ValidateOptions): Promise<void> {
+  if (options.html !== undefined) checkTarget(options.html, options.overwrite === true);
+  const { rows, data } = readRows(file, options);
+  const validation = await withSimulations(options, (simulations, onPart) => validate(rows, simulations, effectsFile(), { tune: options.tune === true, ablation: options.ablation, onPart }));
+  const targets = compareTargets(validation.errors);
+  if (options.html !== undefined) {
+    const { calibrationPage } = await import('../report/calibration-page.js');
+    writeFileWhole(options.html, calibrationPage({ title: 'Timing model against measurements', data }, validation, targets), '--html');
+  }
+  print(validationText(validation, targets, data, options));
+}
+
+async function fitRows(file: string, options: FitOptions): Promise<void> {
+  const [profile, weights] = [PROFILE_FILE, WEIGHTS_FILE].map((name) => join(options.out, name)) as [string, string];
+  for (const path of [profile, weights]) checkTarget(path, options.overwrite === true);
+  const { rows, provenance } = readRows(file, options);
+  const fit = await withSimulations(options, (simulations) => fitRealistic(rows, simulations, effectsFile(), options.tune === true));
+  const files = profileFiles(fit, { ...provenance, tuned: options.tune === true });
+  writeFileWhole(weights, files.weights);
+  writeFileWhole(profile, files.yaml);
+  print(`${fitTable(fit)}\n\n${fit.rows} rows, ${fit.refused} refused; written to ${profile} and ${WEIGHTS_FILE}`);
+}
+
+/** Distinct usable rows, and where they come from in words and as provenance. Throws when there is none. */
+function readRows(file: string, { cases }: RowsOptions): { readonly rows: Measurement[]; readonly data: string; readonly provenance: Omit<Provenance, 'refused' | 'tuned'> } {
+  const { measurements, casesFile } = readMeasurements(file, cases);
+  const rows = distinctUsable(measurements);
+  if (rows.length === 0) throw new InputError({ code: 'E-ROW', file, what: 'holds no usable row of an aggregated deployment', hint: 'give rows of mode agg' });
+  const dates = rows.flatMap(({ one }) => (one.measured === null ? [] : [one.measured])).sort();
+  const data_sha256 = sha256(readText(file));
+  return {
+    rows,
+    data: `${file} (sha256 ${data_sha256.slice(0, 12)}), cases ${casesFile ?? 'derived from the rows'}`,
+    provenance: {
+      data_sha256,
+      cases_sha256: casesFile === null ? null : sha256(readText(casesFile)),
+      measured: dates.length === 0 ? null : [dates[0]!, dates.at(-1)!],
+      rows: measurements.length,
+      distinct_usable: rows.length,
+    },
+  };
+}
+
+function validationText(validation: Validation, targets: readonly TargetRow[], data: string, { format, all }: ValidateOptions): string {
+  const plain = (): object => ({
+    schema: 'dynotwin.validation/1',
+    data,
+    rows: validation.rows,
+    errors: validation.errors.map(({ errors, ...row }) => ({ ...row, ...errors })),
+    targets,
+    ablation: validation.ablation,
+    numbers: [...validation.model].flatMap(([backend, { models }]) => [...models].map(([model, { rows, numbers }]) => ({ backend, model, rows, ...numbers }))),
+    refusals: validation.refusals,
+  });
+  switch (format) {
+    case 'json':
+      return jsonText(plain());
+    case 'yaml':
+      return yamlText(plain());
+    case 'csv':
+      return `${Papa.unparse(validation.errors.map(({ errors, ...row }) => ({ ...row, ...errors })), { newline: '\n' })}\n`;
+    case 'table': {
+      const refusals = validation.refusals.length === 0 ? [] : [validation.refusals.map(({ why, rows }) => `refused: ${rows} × ${why}`).join('\n')];
+      const ablation = validation.ablation.length === 0 ? [] : [ablationTable(validation)];
+      return [`${validation.rows} distinct measurements of ${data}`, errorTable(validation.errors.filter(({ kind }) => all === true || kind !== 'combination')), numbersTable(validation), ...ablation, targetTable(targets), ...refusals].join('\n\n');
+    }
+  }
+}
+
+/** A ratio in percent. */
+const percent = (value: number | null): string => (value === null ? '-' : (value * 100).toFixed(1));
+
+function errorTable(rows: readonly ErrorRow[]): string {
+  const head = ['level', 'rows', 'metric', 'n', 'covered', 'MdAPE', 'MAPE', 'bias', 'within 20', 'in interval'];
+  return textTable(head, rows.map(({ level, name, metric, errors: e }) => [level, name, metric.toUpperCase(), String(e.n), percent(e.coverage), percent(e.mdape), percent(e.mape), percent(e.bias), percent(e.within20), percent(e.inInterval)]), head.slice(3));
+}
+
+function numbersTable({ model }: Validation): string {
+  const head = ['backend', 'model', 'n', 'm_dec', 'm_pre', 'm_ga', 'host ms', 'floor ms/layer'];
+  const cells = (numbers: readonly number[]): string[] => numbers.map((value) => value.toFixed(2));
+  const rows = [...model].flatMap(([backend, { mean, models }]) => [
+    ...[...models].map(([family, { rows: n, numbers: p }]) => [backend, family, String(n), ...cells([p.m_dec, p.m_pre, p.m_ga, p.host_ms, p.floor_ms_per_layer])]),
+    [backend, 'mean', '', ...cells([mean.m_dec, mean.m_pre, mean.m_ga, mean.host_ms, mean.floor_ms_per_layer])],
+  ]);
+  return textTable(head, rows, head.slice(2));
+}
+
+function ablationTable({ ablation }: Validation): string {
+  const head = ['change', 'backend', 'n', 'TPOT', 'TTFT', 'TTFT bias'];
+  return textTable(head, ablation.map(({ variant, backend, n, tpot, ttft, ttftBias }) => [variant, backend, String(n), percent(tpot), percent(ttft), percent(ttftBias)]), head.slice(2));
+}
+
+function targetTable(targets: readonly TargetRow[]): string {
+  const head = ['target', 'rows', 'metric', 'measure', 'bound', 'found', ''];
+  return textTable(
+    head,
+    targets.map(({ level, name, metric, measure, sign, bound, value, met, stretch }) => [stretch ? `${level} stretch` : level, name, metric.toUpperCase(), measure, `${sign} ${percent(bound)}`, percent(value), met ? 'met' : 'missed']),
+    ['bound', 'found'],
+  );
+}
+
+function fitTable({ errors }: RealisticFit): string {
+  const head = ['backend', 'model', 'n', 'TPOT', 'p90', 'TTFT', 'p90', 'unseen TPOT', 'unseen TTFT'];
+  const text = (value: number | undefined): string => percent(value ?? null);
+  return textTable(
+    head,
+    errors.map(({ backend, family, folds, unseen }) => [
+      backend, family, String(folds?.tpot.n ?? 0), text(folds?.tpot.median), text(folds?.tpot.p90), text(folds?.ttft.median), text(folds?.ttft.p90), text(unseen?.tpot.median), text(unseen?.ttft.median),
+    ]),
+    head.slice(2),
+  );
+}
+
+function oneOfFormats(text: string): Format {
+  const format = FORMATS.find((known) => known === text);
+  if (format) return format;
+  throw new InputError({ code: 'E-ENUM', path: '--format', what: `'${text}' is not one of ${FORMATS.join(', ')}`, hint: 'choose one of these' });
+}
