@@ -26,11 +26,11 @@ export const intervalDataSchema = z.strictObject({ quantile: positivePerMetric, 
 export type IntervalData = z.infer<typeof intervalDataSchema>;
 
 /** The numbers a fit finds, in the order of its vectors: multipliers and floor in ln, host in ms. */
-export const fittedSchema = z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: z.number(), floor_ms_per_layer: positive });
+export const fittedSchema = z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: z.number(), launch_us: positive });
 export type FittedNumbers = z.infer<typeof fittedSchema>;
 
 const physicalDataSchema = z.strictObject({
-  prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, floor_ms_per_layer: positive }),
+  prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, launch_us: positive }),
   noise: positivePerMetric,
   drafts_weight: z.number().min(0),
   backends: z.record(z.enum(CASE_BACKENDS), z.strictObject({ start: fittedSchema, fixed_ms: z.number().min(0), serial_ms_per_kilo_token: z.number().min(0) })),

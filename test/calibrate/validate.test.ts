@@ -14,8 +14,8 @@ import { validate, type Validation } from '../../src/calibrate/validate.js';
 import { randomStream } from '../../src/core/random.js';
 import { CASE, grid, inline, law, measured } from './support.js';
 
-const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, floorMsPerLayer: 0.9, fixedMs: 4, serialMsPerKiloToken: 3 };
-const NUMBERS: Readonly<Record<string, Physical>> = { A: TRUE, B: { ...TRUE, mDec: 1.05, hostMs: 0.4, floorMsPerLayer: 0.5 }, C: { ...TRUE, mPre: 1, mDec: 0.95 } };
+const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, launchUs: 45, fixedMs: 4, serialMsPerKiloToken: 3 };
+const NUMBERS: Readonly<Record<string, Physical>> = { A: TRUE, B: { ...TRUE, mDec: 1.05, hostMs: 0.4, launchUs: 25 }, C: { ...TRUE, mPre: 1, mDec: 0.95 } };
 /** What the law does not know: a layout of one system runs slow. */
 const quirk = (one: Measurement['one']): number => (one.system === 'b200_sxm' && one.mode === 'agg' && one.tp === 8 ? 1.2 : 1);
 
