@@ -33,7 +33,7 @@ describe('warm-up', () => {
     expect(ttft.max).toBeLessThan(all.report.latency.ttft_ms.max!);
   });
 
-  it('gaps are those of the requests that are measured', () => {
+  it('gaps are those of the requests that are measured', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(world, delays, ({ requests, setup }, delay) => {
         const { requests: columns, gaps, warmupRequests = 0 } = finish(simulationOf(workloadOf(requests), delayed(setup, delay)));
