@@ -20,10 +20,10 @@ async function run(report: string) {
 describe('warm-up', () => {
   it('the first requests are served and counted, and in no latency', async () => {
     const [all, warm] = await Promise.all([run('{}'), run('{warmup: 16}')]);
-    expect([...warm.observations.requests.endMs]).toEqual([...all.observations.requests.endMs]);
+    expect([...warm.observations!.requests.endMs]).toEqual([...all.observations!.requests.endMs]);
     expect(warm.report.requests).toEqual(all.report.requests);
     expect(warm.report.throughput.output_tok_s).toBe(all.report.throughput.output_tok_s);
-    const { firstTokenMs, arrivalMs, outputTokens } = warm.observations.requests;
+    const { firstTokenMs, arrivalMs, outputTokens } = warm.observations!.requests;
     const later = Array.from({ length: 24 }, (_, i) => i + 16);
     const { ttft_ms: ttft, itl_ms: itl } = warm.report.latency;
     expect(ttft.count).toBe(24);
