@@ -88,8 +88,8 @@ function comparisonTable(first: string, run: string, differences: readonly Diffe
       text(value),
       text(difference),
       percent === null ? '-' : percentText(percent / 100),
-      timing_error_pct === null ? 'unknown' : `${timing_error_pct}%`,
-      exceeds_error === null ? 'cannot tell' : exceeds_error ? 'yes' : 'no',
+      timing_error_pct === null ? 'unknown' : percentText(timing_error_pct / 100),
+      exceeds_error === null ? 'cannot tell' : exceeds_error ? 'yes' : difference === 0 ? 'no' : 'no: tied',
     ]);
   return textTable(head, rows, head.slice(1));
 }

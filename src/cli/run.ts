@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import Papa from 'papaparse';
 import { Check } from '../core/check.js';
 import { checkFolder, writeFolder } from '../core/folder.js';
+import { InputError } from '../core/problem.js';
 import { aiperfCsv, aiperfJson } from '../metrics/aiperf-export.js';
 import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
@@ -27,13 +28,14 @@ import { yamlText } from './yaml-text.js';
 
 /** `run FILE`: one simulation; the summary on stdout, the run folder under `--out`. */
 export function registerRun(program: Command): void {
-  addCheckOption(addWriteOptions(addReadOptions(program.command('run').description('simulate one scenario').argument('<file>', 'scenario file; - = standard input')))).action(run);
+  addCheckOption(addWriteOptions(addReadOptions(program.command('run').description('simulate one scenario').argument('<file>', 'scenario file; - = standard input')))).option('--uncertainty', "also print how far the timing's own uncertainty spreads the means").action(run);
 }
 
-async function run(file: string, options: ReadOptions & WriteOptions & CheckOption): Promise<void> {
+async function run(file: string, options: ReadOptions & WriteOptions & CheckOption & { readonly uncertainty?: boolean }): Promise<void> {
   tuneForOneRun();
   const meta = startMeta();
-  const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
+  const { scenario, warnings } = loadScenario(file, { sets: options.uncertainty === true ? [...options.set, 'report.uncertainty=true'] : options.set, environment: createEnvironment() });
+  if (options.check === true && scenario.run.estimator === 'analytic') throw new InputError({ code: 'E-NO-EFFECT', path: '--check', what: 'closed forms run no pass to check', hint: 'remove it or set run.estimator: simulate' });
   const target = options.out ?? join('out', scenario.name);
   checkFolder(target, options.overwrite === true);
   printWarnings(warnings, options.quiet === true);
@@ -59,14 +61,14 @@ export async function simulate(scenario: Scenario, check?: Check): Promise<{ rea
 async function runFiles(scenario: Scenario, workload: Workload, { report, observations, series }: RunOutcome, target: string): Promise<Record<string, string>> {
   const { formats } = scenario.report;
   const files: Record<string, string> = { 'scenario.yaml': scenarioToYaml(scenario, target), 'report.json': jsonText(report) };
-  if (scenario.run.capture.includes('requests')) {
+  if (observations && scenario.run.capture.includes('requests')) {
     const rows = requestRows(observations, { slo: scenario.slo, sessionNames: workload.sessionNames });
     if (formats.includes('jsonl')) files['requests.jsonl'] = jsonLines(rows);
     if (formats.includes('csv') || !formats.includes('jsonl')) files['requests.csv'] = requestRowsCsv(rows);
   }
   if (scenario.run.capture.includes('timeline') && series.timeline) files['timeline.csv'] = timelineCsv(series.timeline);
   if (formats.includes('html')) files['index.html'] = await (await loadDrawing()).runPage(report, series);
-  if (formats.includes('aiperf')) {
+  if (observations && formats.includes('aiperf')) {
     files['profile_export_aiperf.json'] = jsonText(aiperfJson(scenario, scenarioHash(scenario), observations));
     files['profile_export_aiperf.csv'] = aiperfCsv(observations);
   }

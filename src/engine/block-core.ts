@@ -26,6 +26,14 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     return this.timePass(nowMs);
   }
 
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    const { shape, startMs } = this;
+    shape.groupPrefillTokens = groupPrefillTokens;
+    shape.groupDecodeRequests = groupDecodeRequests;
+    if (this.inSpan) shape.decodeContextTokens = this.group.knownTokens;
+    return this.passEndMs(startMs);
+  }
+
   settle(endMs: number): void {
     this.endMs = endMs;
     // Ranks that wait for each other run single passes: the barrier may end theirs later.
@@ -57,15 +65,38 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
+    this.sumChunks();
     this.dismissWithoutToken();
     if (this.speculation) this.reserveBursts(this.speculation);
-    const { timing, prefillSpeedup, decodeSpeedup } = this.config;
-    const shape = this.shape;
+    const { shape } = this;
     shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup } = this.config;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && !this.isPrefill ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
+  }
+
+  /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */
+  private sumChunks(): void {
+    const { timing } = this.config;
+    if (!timing.chunkMs || !this.chargesPrompts) return;
+    const { loose, sequences } = this;
+    let chunksMs = 0;
+    for (let i = 0; i < this.looseCount; i++) {
+      const request = loose[i]!;
+      const tokens = sequences.passPromptTokens[request]!;
+      const start = sequences.passStartTokens[request]!;
+      if (tokens > 0) chunksMs += timing.chunkMs(start, start + tokens);
+    }
+    this.shape.prefillChunksMs = chunksMs;
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */
@@ -114,11 +145,13 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     const { sequences } = this;
     let requests = this.group.count;
     let contextTokens = this.group.knownTokens;
-    const firstTokenCounts = this.config.semantics.firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
+    const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const promptsStandApart = recomputesAsPrefill && this.speculation === null;
     for (let i = 0; i < this.looseCount; i++) {
       const request = this.loose[i]!;
       if (!this.isReady(request)) continue;
-      if (!firstTokenCounts && sequences.passPromptTokens[request]! > 0 && sequences.generated[request] === 0) continue;
+      if (sequences.passPromptTokens[request]! > 0 && (promptsStandApart || (!firstTokenCounts && sequences.generated[request] === 0))) continue;
       requests++;
       contextTokens += sequences.known(request);
     }

@@ -22,6 +22,11 @@ export abstract class BlockScheduling extends BlockSpans {
   private admissions = 0;
   protected barrenPasses = 0;
 
+  /** A decode worker is handed its prompts: in the references it computes none that it is charged for. */
+  protected get chargesPrompts(): boolean {
+    return !this.isDecode || this.config.semantics.recomputesAsPrefill;
+  }
+
   /** Everything it knows is computed: its next token comes at the end of this pass. */
   protected isReady(request: number): boolean {
     return this.sequences.computed[request]! >= this.sequences.known(request);
@@ -32,7 +37,7 @@ export abstract class BlockScheduling extends BlockSpans {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
     if (!this.scheduleTogether()) {
       this.dissolve();
       this.scheduleRunning();
@@ -180,16 +185,16 @@ export abstract class BlockScheduling extends BlockSpans {
 
   private noteWork(request: number, from: number, tokens: number): void {
     const { sequences } = this;
-    const prompt = sequences.prompt[request]!;
-    const start = Math.min(from, prompt);
-    const promptTokens = Math.min(from + tokens, prompt) - start;
+    const prefillTo = sequences.prefillTo[request]!;
+    const start = Math.min(from, prefillTo);
+    const promptTokens = Math.min(from + tokens, prefillTo) - start;
     sequences.passTokens[request] = tokens;
     sequences.passPromptTokens[request] = promptTokens;
     sequences.passStartTokens[request] = start;
     if (promptTokens === 0) return;
     // Blocks that a prompt makes visible may be the head's, too.
     this.mayAdmit = true;
-    if (!this.isDecode) this.countPrefill(request, 1);
+    if (this.chargesPrompts) this.countPrefill(request, 1);
   }
 
   private countPrefill(request: number, sign: 1 | -1): void {
@@ -207,7 +212,7 @@ export abstract class BlockScheduling extends BlockSpans {
     const { sequences } = this;
     if (sequences.bucket[victim]! >= 0) throw new Error('invariant broken: a member of the group was preempted');
     this.budget += sequences.passTokens[victim]!;
-    if (uncharge && sequences.passPromptTokens[victim]! > 0 && !this.isDecode) this.countPrefill(victim, -1);
+    if (uncharge && sequences.passPromptTokens[victim]! > 0 && this.chargesPrompts) this.countPrefill(victim, -1);
     this.forgetPass(victim);
     this.followsVictim = this.running.next[victim]!;
     this.running.remove(victim);
@@ -215,6 +220,7 @@ export abstract class BlockScheduling extends BlockSpans {
     this.loose.copyWithin(place, place + 1, this.looseCount--);
     this.cache.preempt(victim);
     this.mayAdmit = true;
+    if (this.config.semantics.recomputesAsPrefill) sequences.prefillTo[victim] = sequences.known(victim);
     sequences.computed[victim] = 0;
     sequences.fresh[victim] = 0;
     this.waiting.prepend(victim);

@@ -65,8 +65,9 @@ export abstract class BlockSpans extends BlockState {
   private planSpan(nowMs: number, most: number, horizonMs: number): void {
     const { group, shape, span } = this;
     const { timing, decodeSpeedup } = this.config;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
-    shape.decodeRequests = group.count;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    shape.decodeRequests = shape.groupDecodeRequests = group.count;
+    shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
     shape.occupiedBlocks = this.cache.pool.active;
     if (this.isPrefill) return span.planConstant(nowMs, 0, most, horizonMs);

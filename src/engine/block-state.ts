@@ -50,7 +50,7 @@ export abstract class BlockState {
   /** Times start as float64 and stay it: a change of representation in mid-run would throw away compiled code. */
   protected startMs = -Infinity;
   protected lastEndMs = -Infinity;
-  protected readonly shape: PassShape;
+  readonly shape: PassShape;
   private verifier: BlockVerifier | null = null;
 
   constructor(
@@ -193,7 +193,7 @@ export abstract class BlockState {
   private enter(request: number, output: number): void {
     const prompt = this.sequences.prompt[request]!;
     const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.chunking && prompt > this.maxTokens);
-    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve);
+    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve || request < (this.config.warmupRequests ?? 0));
   }
 
   protected notePeak(): void {

@@ -1,5 +1,5 @@
 import type { Check } from '../core/check.js';
-import type { PassTiming } from '../timing/timing.js';
+import type { PassShape, PassTiming } from '../timing/timing.js';
 import type { BlockTable } from '../kv/block-table.js';
 import type { EngineSpec } from '../scenario/scenario.js';
 import type { CacheListener } from '../kv/pool.js';
@@ -50,6 +50,8 @@ export interface EngineConfig {
   readonly timing: PassTiming;
   /** The run may be cut short, so every request's token gaps are kept apart until it completes. */
   readonly mayBeCut: boolean;
+  /** So are those of this many first requests; default 0. */
+  readonly warmupRequests?: number;
   /** Divisors of prefill and of decode time; 0 = unscaled. */
   readonly prefillSpeedup: number;
   readonly decodeSpeedup: number;
@@ -111,6 +113,10 @@ export interface EngineCore {
   begin(nowMs: number, horizonMs: number, arrivalMs?: number): number;
   /** Carries out what `begin` scheduled, ending at `endMs`: the time it returned, or later where ranks wait for each other. */
   settle(endMs: number): void;
+  /** Of the pass begun last. */
+  readonly shape: PassShape;
+  /** Of ranks in lockstep, before `settle`: the single pass that `begin` scheduled, priced with the prompt tokens and decode steps of all of them. Returns its end. */
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number;
   /** Completes everything up to `nextChangeMs` and tells what became visible. */
   advance(): PassEffects;
   /** Nothing waits, runs or is held, and every block is free or merely cached. */

@@ -19,6 +19,10 @@ export interface Semantics {
   readonly delayedTurnWaitsForPassEnd: boolean;
   /** Passes that end together: in the order they were started, or by stage and worker. */
   readonly tiesByWorker: boolean;
+  /** Data-parallel ranks: a pass is priced with the tokens of all of them, and a request goes to the least loaded; else each for itself, and in turn. */
+  readonly ranksShareWork: boolean;
+  /** vLLM: what a preempted request had generated is prompt work when it is computed again, and its next token no decode step; else it costs that step alone. */
+  readonly recomputesAsPrefill: boolean;
 }
 
 const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
@@ -30,6 +34,8 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: false,
     delayedTurnWaitsForPassEnd: true,
     tiesByWorker: false,
+    ranksShareWork: false,
+    recomputesAsPrefill: false,
   },
   aisimulate: {
     decodeBy: 'tokens',
@@ -39,6 +45,8 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
+    ranksShareWork: false,
+    recomputesAsPrefill: false,
   },
   realistic: {
     decodeBy: 'tokens',
@@ -48,6 +56,8 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     reservationNeedsRunningSlot: true,
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
+    ranksShareWork: true,
+    recomputesAsPrefill: true,
   },
 };
 

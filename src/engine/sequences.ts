@@ -19,6 +19,8 @@ export class Sequences {
   /** Blocks it holds (members: as of joining), and how many of them, from the first on, have an identity. */
   readonly blocks: Int32Array;
   readonly named: Int32Array;
+  /** Its tokens up to here are prompt work: the prompt, or all it knew when it was preempted. */
+  readonly prefillTo: Int32Array;
   /** 1 = never preempted: may still be rejected as too long. */
   readonly fresh: Uint8Array;
   /** 1 = its prompt arrived from a prefill worker and needs no computing. */
@@ -56,6 +58,7 @@ export class Sequences {
     this.computed = column();
     this.blocks = column();
     this.named = column();
+    this.prefillTo = column();
     this.fresh = new Uint8Array(count);
     this.materialised = new Uint8Array(count);
     this.tracked = new Uint8Array(count);
@@ -74,6 +77,7 @@ export class Sequences {
   /** A request comes to one of the engines. */
   enter(request: number, output: number, tracked: boolean): void {
     this.output[request] = output;
+    this.prefillTo[request] = this.prompt[request]!;
     this.fresh[request] = 1;
     this.tracked[request] = tracked ? 1 : 0;
     this.bucket[request] = -1;

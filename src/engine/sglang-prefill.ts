@@ -1,6 +1,6 @@
 import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
-import type { PassShape } from '../timing/timing.js';
+import type { PassShape, PassTiming } from '../timing/timing.js';
 import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
 import type { SglangPages } from './sglang-pages.js';
 import type { NewTokenRatio } from './sglang-ratio.js';
@@ -29,6 +29,7 @@ export class PrefillBatch {
   private readonly mixed: boolean;
   private readonly pageTokens: number;
   private readonly chunkTokens: number;
+  private readonly timing: PassTiming;
 
   constructor(
     config: EngineConfig,
@@ -40,6 +41,7 @@ export class PrefillBatch {
   ) {
     this.spec = spec;
     this.mixed = config.semantics.sglangPass === 'mixed';
+    this.timing = config.timing;
     this.pageTokens = config.engine.blockTokens;
     this.chunkTokens = this.mixed ? spec.chunkedPrefillSize : Math.floor(spec.chunkedPrefillSize / (config.engine.ranks ?? 1));
   }
@@ -48,7 +50,7 @@ export class PrefillBatch {
     empty(this.sequences);
     this.computes = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
   }
 
   /** Tokens of the longest request that is sure to get through the budgets, alone. */
@@ -128,6 +130,7 @@ export class PrefillBatch {
     this.shape.prefillEndTokens += end;
     this.shape.prefillStartTokens += start;
     this.shape.prefillAttentionTokens2 += end * end - start * start;
+    if (this.timing.chunkMs && start < end) this.shape.prefillChunksMs += this.timing.chunkMs(start, end);
     return true;
   }
 }

@@ -47,11 +47,15 @@ export class SglangSpan {
     this.endMs = endMs;
   }
 
-  /** Leaves out the passes after the first that ends at or after `nowMs`; after it, when a pass that starts at `nowMs` has `begun`. */
-  cutAt(nowMs: number, begun: boolean): void {
+  /**
+   * Leaves out the passes after the first that ends at or after `nowMs`; after it, when a pass that starts at `nowMs` has
+   * `begun`. Of the pass ends only the `first` and every `every`-th after it count.
+   */
+  cutAt(nowMs: number, begun: boolean, first = 1, every = 1): void {
     let kept = this.endedBefore(nowMs);
     if (begun && kept < this.passes && this.ends[kept] === nowMs) kept++;
-    this.keep(Math.min(kept + 1, this.passes));
+    const counted = first + Math.max(0, Math.ceil((kept + 1 - first) / every)) * every;
+    this.keep(Math.min(counted, this.passes));
   }
 
   /** The first `passes` of them. */

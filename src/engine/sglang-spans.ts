@@ -30,6 +30,12 @@ export abstract class SglangSpans extends SglangSteps {
     this.endMs = this.span.endMs;
   }
 
+  protected cutToReading(nowMs: number, begun: boolean): void {
+    if (!this.inSpan) return;
+    this.span.cutAt(nowMs, begun, this.deafPasses, this.receiveInterval);
+    this.endMs = this.span.endMs;
+  }
+
   override setReservationPending(pending: boolean): void {
     super.setReservationPending(pending);
     this.isAsked = this.inSpan && pending;
@@ -61,15 +67,16 @@ export abstract class SglangSpans extends SglangSteps {
     this.isAsked = false;
     if (!this.maySpan()) return false;
     const { group, shape, pages } = this;
-    let most = Math.min(group.passesToFinish(), group.passesToInsertion());
+    let most = Math.min(group.passesToFinish(), group.passesToInsertion(), this.passesToReading);
     // What enters the cache then, others hear of and may ask for.
     if (pages.hasListener && pages.sharesGenerated) most--;
     if (this.waiting.length > 0) {
       if (this.deferredPasses > 0) most = Math.min(most, this.deferredPasses);
       if (this.waitsForRoom) most = Math.min(most, this.sumPromised());
     }
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
-    shape.decodeRequests = group.running.length;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    shape.decodeRequests = shape.groupDecodeRequests = group.running.length;
+    shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
     shape.occupiedBlocks = pages.active;
     this.span.open(nowMs);
@@ -188,6 +195,7 @@ export abstract class SglangSpans extends SglangSteps {
     group.advance(passes);
     this.ratio.decayBy(passes);
     this.countDeferred(passes);
+    if (this.receiveInterval > 1) this.deafPasses = (((this.deafPasses - passes) % this.receiveInterval) + this.receiveInterval) % this.receiveInterval;
     this.endStep();
     this.retireFinished();
     this.tokens.tell(this.context.observer, span.startMs, span.endMs);

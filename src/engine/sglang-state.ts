@@ -22,6 +22,11 @@ export abstract class SglangState {
   protected readonly pages: SglangPages;
   protected readonly group: SglangGroup;
   protected readonly waiting = sequenceList();
+  /** Requests that have come and were not read yet. */
+  private readonly inbox = sequenceList();
+  /** Decode passes from one reading to the next, and those still to begin before the next one. After any other pass, and when nobody runs, it reads at once. */
+  protected readonly receiveInterval: number;
+  protected deafPasses = 0;
   /** Prompts that arrived from a prefill worker and wait for a running slot. */
   protected readonly prebuilt = sequenceList();
   protected readonly handoffs: SglangHandoffs;
@@ -47,7 +52,7 @@ export abstract class SglangState {
   /** End of the last decode step, ms. */
   protected lastStepMs = NaN;
   protected readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  protected readonly shape: PassShape;
+  readonly shape: PassShape;
   /** Tokens made for a handoff are nobody's yet. */
   protected readonly tellsTokens: boolean;
   protected readonly tokens = new PassTokens();
@@ -63,6 +68,7 @@ export abstract class SglangState {
     const { engine, kvBlocks, semantics, role } = config;
     if (!engine.sglang) throw new Error('an SGLang engine needs its own settings');
     this.spec = engine.sglang;
+    this.receiveInterval = engine.sglang.receiveInterval ?? 1;
     this.tellsTokens = role !== 'prefill';
     this.mixed = semantics.sglangPass === 'mixed';
     this.pageTokens = engine.blockTokens;
@@ -78,16 +84,44 @@ export abstract class SglangState {
 
   /** Shortens the work in flight; see `EngineCore`. */
   abstract cut(nowMs: number, begun?: boolean): void;
+  /** The same, to the first pass end at which requests are read. */
+  protected abstract cutToReading(nowMs: number, begun: boolean): void;
 
   submit(request: number, nowMs: number, begun = false): void {
     const { role, semantics } = this.config;
     const sequence = this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? 1 : Infinity);
+    if (this.receiveInterval > 1) {
+      this.inbox.push(sequence);
+      this.cutToReading(nowMs, begun);
+    } else if (!this.read(sequence)) this.cut(nowMs, begun);
+  }
+
+  /** A request joins the queue; true when it can only wait. */
+  private read(sequence: SglangSequence): boolean {
     this.waiting.push(sequence);
     const isTooLong = sequence.prompt >= this.maxLength;
     if (isTooLong) this.tooLong++;
     const canOnlyWait = !isTooLong && this.newcomersWait(this.waiting.length - 1);
     if (this.waiting.length === 1 || !canOnlyWait) this.isRefused = false;
-    if (!canOnlyWait) this.cut(nowMs, begun);
+    return canOnlyWait;
+  }
+
+  /** Before a pass: reads what has come, if it is time to (spec: accuracy section 2). */
+  protected receive(): void {
+    if (this.receiveInterval === 1 || (this.deafPasses > 0 && this.group.running.length > 0)) return;
+    this.deafPasses = this.receiveInterval;
+    for (const sequence of this.inbox) this.read(sequence);
+    empty(this.inbox);
+  }
+
+  /** Decode passes before something that has come is read; Infinity when nothing has. */
+  protected get passesToReading(): number {
+    return this.inbox.length > 0 ? this.deafPasses : Infinity;
+  }
+
+  /** Everybody that is here and runs on its own account or waits to. */
+  protected get present(): number {
+    return this.inbox.length + this.waiting.length + this.group.running.length + this.prebuilt.length;
   }
 
   /** Behind so many that wait, a request that arrives changes nothing until someone leaves: the head of the queue was refused, or every slot is taken. */
@@ -100,8 +134,7 @@ export abstract class SglangState {
   }
 
   isEmpty(): boolean {
-    const requests = this.waiting.length + this.group.running.length + this.prebuilt.length + this.handoffs.size;
-    return requests === 0 && this.pages.active === 0;
+    return this.present + this.handoffs.size === 0 && this.pages.active === 0;
   }
 
   releaseSource(request: number): void {
@@ -146,7 +179,7 @@ export abstract class SglangState {
   }
 
   eachRequest(see: (request: number, place: Place) => void): void {
-    for (const list of [this.waiting, this.group.running, this.prebuilt, this.retracted]) for (const { request } of list) see(request, PLACE.scheduled);
+    for (const list of [this.inbox, this.waiting, this.group.running, this.prebuilt, this.retracted]) for (const { request } of list) see(request, PLACE.scheduled);
     for (const { request } of this.handoffs.sources) see(request, PLACE.held);
     for (const { request } of this.handoffs.destinations) see(request, PLACE.reserved);
     if (this.endMs === Infinity) return;
@@ -164,7 +197,7 @@ export abstract class SglangState {
     if (output > most) output = most;
     if (prompt + output > this.maxLength) output = Math.max(0, this.maxLength - prompt);
     const sequence = new SglangSequence(request, prompt, output);
-    sequence.tracked = this.config.mayBeCut || this.mayStarve(sequence);
+    sequence.tracked = this.config.mayBeCut || request < (this.config.warmupRequests ?? 0) || this.mayStarve(sequence);
     return sequence;
   }
 

@@ -17,9 +17,10 @@ export class SglangCore extends SglangSpans implements EngineCore {
   private readonly rejected: number[] = [];
 
   begin(nowMs: number, horizonMs: number, arrivalMs = Infinity): number {
-    if (this.endMs !== Infinity || this.waiting.length + this.group.running.length + this.prebuilt.length === 0) return -1;
+    if (this.endMs !== Infinity || this.present === 0) return -1;
     this.startMs = nowMs;
     this.effects.count = 0;
+    this.receive();
     if (this.beginSpan(nowMs, this.newcomersWait(this.waiting.length) ? horizonMs : Math.min(horizonMs, arrivalMs))) return this.plannedEndMs;
     this.rejectTooLong(this.rejected);
     while (!this.formPass(nowMs)) {
@@ -28,11 +29,18 @@ export class SglangCore extends SglangSpans implements EngineCore {
       if (this.handoffs.size > 0) {
         if (this.mixed) this.ratio.decay();
         else this.ratio.settle();
+        this.deafPasses = 0;
         return -1;
       }
       this.unblock();
     }
     return this.timePass(nowMs);
+  }
+
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs(this.startMs);
   }
 
   settle(endMs: number): void {
@@ -201,14 +209,21 @@ export class SglangCore extends SglangSpans implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { shape } = this;
     shape.occupiedBlocks = this.pages.active;
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
     const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
   }
 
   /** The pass's changes; what it shows waits for its end. */
@@ -217,6 +232,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
       if (this.speculation) this.emitBursts(this.speculation);
       else this.step();
     } else if (this.isPrefillPass()) this.emitFirstTokens();
+    this.deafPasses = this.emits && this.deafPasses > 0 ? this.deafPasses - 1 : 0;
     this.retireFinished();
     this.requeueRetracted();
     for (const request of this.rejected) this.signal(request, SIGNAL.rejected);

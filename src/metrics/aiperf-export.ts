@@ -78,8 +78,8 @@ function cell({ figures, whole }: Metric & { figures: Figures }, key: string): s
 }
 
 function aiperfMetrics(observations: Observations): Metric[] {
-  const columns = observations.requests;
-  const members = Array.from({ length: columns.count }, (_, r) => r).filter((r) => isMeasured(columns, r));
+  const { requests: columns, warmupRequests: warmup = 0 } = observations;
+  const members = Array.from({ length: columns.count }, (_, r) => r).filter((r) => r >= warmup && isMeasured(columns, r));
   const perRequest = (of: (r: number) => number): Figures | null => distribution(members.map(of).filter((value) => !Number.isNaN(value)));
   const single = (value: number): Figures => ({ avg: value });
   const sum = (column: Int32Array): number => members.reduce((total, r) => total + column[r]!, 0);

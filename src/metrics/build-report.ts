@@ -6,6 +6,7 @@ import type { TimingDescription } from '../timing/timing.js';
 import { completedSet, goodput, gpuSeconds, perSecond, type CompletedSet } from './completed.js';
 import { STATUS, type Observations, type PoolObservations } from './observations.js';
 import { fromGaps } from './replay-report.js';
+import { costReport, sloReport, timingReport, tokensPerUser, uncertaintyPart } from './report-parts.js';
 import type { Latency, Report } from './report.js';
 
 /** From this busy share of a pool on, its latencies say little but that it is full. */
@@ -18,41 +19,40 @@ export interface ReportInput {
   readonly observations: Observations;
   /** In the order of `observations.pools`. */
   readonly timing: readonly TimingDescription[];
+  /** Requests per second each pool could serve with every place taken; absent or NaN = unknown. */
+  readonly capacity?: readonly number[];
 }
 
 /**
  * Builds report.json (spec: scenario section 5; definitions: workload section 4.1). Throws `Error`
  * when a request's status is none of the five: a bug of the simulation, not of its input.
  */
-export function buildReport({ scenario, scenarioHash, observations, timing }: ReportInput): Report {
-  const set = completedSet(observations.requests);
+export function buildReport({ scenario, scenarioHash, observations, timing, capacity }: ReportInput): Report {
+  const set = completedSet(observations.requests, observations.warmupRequests);
   const requests = countRequests(observations);
   const latency = latencies(set, observations);
   const gpus = gpuPart(observations);
   const busiest = observations.pools.reduce((top, pool) => (busyRatio(pool) > busyRatio(top) ? pool : top));
   const rate = perSecond(set);
+  const sources = timing.map((source, index) => timingReport(observations.pools[index]!.name, source, observations.pools[index]!.extrapolatedPasses));
+  const throughput = {
+    requests_s: rate(set.requests),
+    input_tok_s: rate(set.inputTokens),
+    output_tok_s: rate(set.outputTokens),
+    total_tok_s: rate(set.inputTokens + set.outputTokens),
+    tok_s_per_gpu: gpus.mean === 0 ? 0 : rate(set.outputTokens) / gpus.mean,
+    tok_s_per_user: tokensPerUser(latency),
+  };
   return {
     schema: 'dynotwin.report/1',
     scenario: { name: scenario.name, sha256: scenarioHash, fidelity: scenario.run.fidelity, seed: scenario.run.seed },
-    timing: timing.map((source, index) => ({
-      pool: observations.pools[index]!.name,
-      source: source.source,
-      calibration: source.calibration,
-      error_pct: source.errorPct,
-      extrapolated_passes: observations.pools[index]!.extrapolatedPasses,
-    })),
+    timing: sources,
     requests,
     tokens: { input: set.inputTokens, output: set.outputTokens, reused: set.reusedTokens },
     duration_ms: set.durationMs,
     latency,
-    throughput: {
-      requests_s: rate(set.requests),
-      input_tok_s: rate(set.inputTokens),
-      output_tok_s: rate(set.outputTokens),
-      total_tok_s: rate(set.inputTokens + set.outputTokens),
-      tok_s_per_gpu: gpus.mean === 0 ? 0 : rate(set.outputTokens) / gpus.mean,
-      tok_s_per_user: latency.tpot_ms.mean === null || latency.tpot_ms.mean === 0 ? null : 1000 / latency.tpot_ms.mean,
-    },
+    ...uncertaintyPart(scenario, { timing: sources, latency, throughput }),
+    throughput,
     ...(scenario.slo ? sloPart(scenario.slo, observations, set, latency) : {}),
     cache: cachePart(observations, set),
     load: {
@@ -61,8 +61,8 @@ export function buildReport({ scenario, scenarioHash, observations, timing }: Re
       preemptions: total(observations, (pool) => pool.preemptions),
     },
     gpu: { peak: gpus.peak, hours: gpus.hours },
-    ...(scenario.gpuHourPrice === null ? {} : { cost: costPart(scenario.gpuHourPrice * gpus.hours, set) }),
-    pools: observations.pools.map((pool) => poolPart(pool, scenario)),
+    ...(scenario.gpuHourPrice === null ? {} : { cost: costReport(scenario.gpuHourPrice * gpus.hours, set.inputTokens, set.outputTokens) }),
+    pools: observations.pools.map((pool, index) => poolPart(pool, scenario, saturation(throughput.requests_s, capacity?.[index], busyRatio(pool)))),
     warnings: [...observations.warnings, ...ownWarnings(observations, requests, busiest)].map(({ code, path, what }) => ({ code, path, message: what })),
   };
 }
@@ -109,15 +109,10 @@ function latency(figures: ReturnType<typeof summarise>): Latency {
   };
 }
 
-/** The SLO holds when every bound's figure does. Without a sample a bound is missed, but for ITL when requests completed with one token each. */
+/** Goodput counts whole requests; the SLO looks at the figures of the run. */
 function sloPart(slo: SloSpec, observations: Observations, set: CompletedSet, latency: Report['latency']): Pick<Report, 'goodput' | 'slo'> {
   const good = goodput(observations.requests, slo);
   const rate = perSecond(set);
-  const checks = [
-    { name: 'ttft', bound: slo.ttftMs, measured: latency.ttft_ms[slo.at], vacuous: false },
-    { name: 'itl', bound: slo.itlMs, measured: latency.tpot_ms[slo.at], vacuous: set.ttftMs.length > 0 },
-    { name: 'e2e', bound: slo.e2eMs, measured: latency.e2e_ms[slo.at], vacuous: false },
-  ].flatMap(({ bound, ...check }) => (bound === null ? [] : [{ bound, ...check }]));
   return {
     goodput: {
       requests: good.requests,
@@ -125,11 +120,7 @@ function sloPart(slo: SloSpec, observations: Observations, set: CompletedSet, la
       rps: rate(good.requests),
       tok_s: rate(good.outputTokens),
     },
-    slo: {
-      met: checks.every(({ bound, measured, vacuous }) => (measured === null ? vacuous : measured <= bound)),
-      at: slo.at,
-      margins: Object.fromEntries(checks.map(({ name, bound, measured }) => [name, measured === null ? null : (bound - measured) / bound])),
-    },
+    slo: sloReport(slo, latency, set.ttftMs.length > 0),
   };
 }
 
@@ -155,17 +146,7 @@ function gpuPart(observations: Observations): { peak: number; mean: number; hour
   };
 }
 
-function costPart(money: number, set: CompletedSet): NonNullable<Report['cost']> {
-  const perMillion = (tokens: number): number | null => (tokens === 0 ? null : (money / tokens) * 1e6);
-  return {
-    currency: 'USD',
-    total: money,
-    per_m_output: perMillion(set.outputTokens),
-    per_m_total: perMillion(set.inputTokens + set.outputTokens),
-  };
-}
-
-function poolPart(pool: PoolObservations, scenario: Scenario): Report['pools'][number] {
+function poolPart(pool: PoolObservations, scenario: Scenario, share: number): Report['pools'][number] {
   return {
     name: pool.name,
     role: pool.role,
@@ -174,6 +155,7 @@ function poolPart(pool: PoolObservations, scenario: Scenario): Report['pools'][n
     gpus_per_worker: pool.gpusPerWorker,
     kv_blocks: pool.kvBlocksPerWorker,
     busy_ratio: busyRatio(pool),
+    saturation: share,
   };
 }
 
@@ -195,6 +177,14 @@ function ownWarnings(observations: Observations, requests: Report['requests'], b
     warnings.push({ code: 'W-EXTRAPOLATED', path: `deployment.${role}`, what: `${extrapolatedPasses} of ${passes} passes lie outside the sizes the timing source was calibrated on` });
   }
   return warnings;
+}
+
+/**
+ * Rate served over the rate of a full pool, 0…1. Without that the busy share, an upper bound: a worker that decodes a small batch is
+ * busy too.
+ */
+function saturation(requestsPerSecond: number, capacity: number | undefined, busy: number): number {
+  return capacity !== undefined && capacity > 0 ? Math.min(1, requestsPerSecond / capacity) : busy;
 }
 
 /** Share of its provisioned time a pool's workers spend inside passes. */

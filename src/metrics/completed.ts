@@ -83,8 +83,8 @@ export interface CompletedSet {
   readonly queueMs: Float64Array;
 }
 
-/** Collects set S, in one pass. */
-export function completedSet(columns: RequestColumns): CompletedSet {
+/** Collects set S, in one pass. The first `warmup` requests are in the totals and give no sample. */
+export function completedSet(columns: RequestColumns, warmup = 0): CompletedSet {
   const sums = { requests: 0, inputTokens: 0, outputTokens: 0, reusedTokens: 0, firstReusedTokens: 0, durationMs: 0 };
   const ttft = new Samples(columns.count);
   const ttst = new Samples(columns.count);
@@ -99,6 +99,7 @@ export function completedSet(columns: RequestColumns): CompletedSet {
     sums.reusedTokens += reusedTokens(columns, r);
     sums.firstReusedTokens += columns.firstReusedTokens[r]!;
     sums.durationMs = Math.max(sums.durationMs, columns.endMs[r]!);
+    if (r < warmup) continue;
     ttft.add(ttftMs(columns, r));
     ttst.add(ttstMs(columns, r));
     tpot.add(tpotMs(columns, r));

@@ -94,6 +94,8 @@ export interface Timeline {
 
 export interface Observations {
   readonly requests: RequestColumns;
+  /** So many of the first are in no latency; absent = 0. */
+  readonly warmupRequests?: number;
   /** Pooled gaps between consecutive tokens (ms). */
   readonly gaps: GapStatistics;
   /** 1000/gap over gaps > 0 (tokens/s/user). */

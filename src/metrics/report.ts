@@ -1,4 +1,5 @@
 import type { TimingDescription } from '../timing/timing.js';
+import type { Uncertain } from './uncertainty.js';
 
 /** Nearest-rank distribution; null where there is no sample. */
 export interface Latency {
@@ -14,15 +15,32 @@ export interface Latency {
   readonly count: number;
 }
 
+/** How the passes of a pool were timed, and how far off that may be. */
+export interface TimingReport {
+  readonly pool: string;
+  readonly source: string;
+  readonly calibration: string;
+  readonly error_pct: TimingDescription['errorPct'];
+  /** Half-width of the central 90 % interval of the mean latency, in ln; null = unknown. */
+  readonly interval_ln: { readonly ttft: number; readonly tpot: number } | null;
+  readonly evidence: string | null;
+  /** Equal for sources that share most of their error. */
+  readonly group?: string;
+  /** Null where no pass ran. */
+  readonly extrapolated_passes: number | null;
+}
+
 /** report.json (`dynotwin.report/1`), key order as here. */
 export interface Report {
   readonly schema: 'dynotwin.report/1';
-  readonly scenario: { readonly name: string; readonly sha256: string; readonly fidelity: string; readonly seed: number };
-  readonly timing: readonly ({ readonly pool: string } & { readonly source: string; readonly calibration: string; readonly error_pct: TimingDescription['errorPct']; readonly extrapolated_passes: number })[];
+  readonly scenario: { readonly name: string; readonly sha256: string; readonly fidelity: string; readonly seed: number; /** Closed forms instead of a simulation; absent = simulated. */ readonly estimator?: 'analytic' };
+  readonly timing: readonly TimingReport[];
   readonly requests: { readonly total: number; readonly completed: number; readonly rejected: number; readonly cancelled: number; readonly failed: number; readonly unfinished: number };
   readonly tokens: { readonly input: number; readonly output: number; readonly reused: number };
   readonly duration_ms: number;
   readonly latency: { readonly ttft_ms: Latency; readonly ttst_ms: Latency; readonly tpot_ms: Latency; readonly itl_ms: Latency; readonly e2e_ms: Latency; readonly queue_ms: Latency };
+  /** Quantiles of the means under the timing's own uncertainty; only when asked for. */
+  readonly uncertainty?: { readonly ttft_ms: Uncertain; readonly tpot_ms: Uncertain; readonly output_tok_s: Uncertain };
   readonly throughput: {
     readonly requests_s: number;
     readonly input_tok_s: number;
@@ -38,10 +56,11 @@ export interface Report {
     readonly prefix_hit_ratio: number;
     readonly first_admission_hit_ratio: number;
     readonly hit_blocks: { readonly gpu: number };
-    readonly evicted: number;
-    readonly transfer_ms: number;
+    /** Null, like other figures below, where closed forms do not know it. */
+    readonly evicted: number | null;
+    readonly transfer_ms: number | null;
   };
-  readonly load: { readonly ratio: number; readonly kv_peak_ratio: number; readonly preemptions: number };
+  readonly load: { readonly ratio: number; readonly kv_peak_ratio: number | null; readonly preemptions: number | null };
   readonly gpu: { readonly peak: number; readonly hours: number };
   readonly cost?: { readonly currency: string; readonly total: number; readonly per_m_output: number | null; readonly per_m_total: number | null };
   readonly pools: readonly {
@@ -52,6 +71,8 @@ export interface Report {
     readonly gpus_per_worker: number;
     readonly kv_blocks: number;
     readonly busy_ratio: number;
+    /** Offered load as a share of what the pool can do, 0…1. */
+    readonly saturation: number;
   }[];
   readonly warnings: readonly { readonly code: string; readonly path?: string; readonly message: string }[];
 }

@@ -1,4 +1,5 @@
 import type { Latency, Report } from './report.js';
+import type { Uncertain } from './uncertainty.js';
 
 const LATENCIES = [
   ['TTFT', 'ttft_ms'],
@@ -14,13 +15,15 @@ const LABEL_WIDTH = 11;
 export function summaryTable(report: Report): string {
   const { throughput, cache, load, gpu, cost, warnings } = report;
   const lines: [string, string][] = [
-    ['scenario', `${report.scenario.name} (${report.scenario.fidelity}, seed ${report.scenario.seed})`],
+    ...uncertaintyLines(report),
+    ['saturation', joined(...report.pools.map(({ name, saturation }) => `${name} ${percent(saturation)}`))],
+    ['scenario', `${report.scenario.name} (${report.scenario.estimator === undefined ? '' : `estimator ${report.scenario.estimator}, `}${report.scenario.fidelity}, seed ${report.scenario.seed})`],
     ['requests', requestsText(report.requests)],
     ['duration', `${number(report.duration_ms / 1000)} s`],
     ['throughput', joined(`${number(throughput.requests_s)} req/s`, `${number(throughput.output_tok_s)} output tok/s`)],
     ['', joined(`${number(throughput.tok_s_per_gpu)} tok/s/GPU`, `${orDash(throughput.tok_s_per_user)} tok/s/user`)],
-    ['cache', joined(`${percent(cache.prefix_hit_ratio)} of input tokens reused`, `${cache.evicted} blocks evicted`)],
-    ['load', joined(`${percent(load.ratio)} busy`, `KV peak ${percent(load.kv_peak_ratio)}`, `${load.preemptions} preemptions`)],
+    ['cache', joined(`${percent(cache.prefix_hit_ratio)} of input tokens reused`, cache.evicted === null ? null : `${cache.evicted} blocks evicted`)],
+    ['load', joined(`${percent(load.ratio)} busy`, load.kv_peak_ratio === null ? null : `KV peak ${percent(load.kv_peak_ratio)}`, load.preemptions === null ? null : `${load.preemptions} preemptions`)],
     ['GPUs', joined(`${gpu.peak} peak`, `${number(gpu.hours)} GPU-hours`)],
     ...(cost ? [['cost', joined(`${number(cost.total)} ${cost.currency}`, `${orDash(cost.per_m_output)} per million output tokens`)] as [string, string]] : []),
     ...sloLines(report),
@@ -41,18 +44,32 @@ function requestsText({ total, completed, ...others }: Report['requests']): stri
 }
 
 function sloLines({ slo, goodput }: Report): [string, string][] {
-  if (!slo || !goodput) return [];
+  if (!slo) return [];
   const margins = Object.entries(slo.margins).map(([bound, margin]) => `${bound} ${margin === null ? 'no sample' : `${margin >= 0 ? '+' : ''}${percent(margin)}`}`);
   return [
     ['SLO', `${slo.met ? 'met' : 'MISSED'} at ${slo.at} (margins: ${margins.join(', ')})`],
-    ['goodput', joined(`${number(goodput.rps)} req/s`, `${percent(goodput.ratio)} of completed requests`)],
+    ...(goodput ? [['goodput', joined(`${number(goodput.rps)} req/s`, `${percent(goodput.ratio)} of completed requests`)] as [string, string]] : []),
   ];
 }
 
-function timingLine({ pool, source, calibration, error_pct: error }: Report['timing'][number]): [string, string] {
+/** Quantiles of the means, which are no percentiles of requests. */
+function uncertaintyLines({ uncertainty }: Report): [string, string][] {
+  if (!uncertainty) return [];
+  const rows = [['mean TTFT', uncertainty.ttft_ms, 'ms'], ['mean TPOT', uncertainty.tpot_ms, 'ms'], ['output', uncertainty.output_tok_s, 'tok/s']] as const;
+  const text = (spread: Uncertain, unit: string): string => (spread === 'unknown' ? 'unknown' : `${number(spread.p10)} … ${number(spread.p50)} … ${number(spread.p90)} ${unit}`);
+  return rows.map(([label, spread, unit], index) => [index === 0 ? 'uncertain' : '', `${label} ${text(spread, unit)}${index === 0 ? ' (timing p10 … p50 … p90)' : ''}`]);
+}
+
+function timingLine({ pool, source, calibration, error_pct: error, interval_ln: interval, evidence }: Report['timing'][number]): [string, string] {
   const known = [['TTFT', error.ttft] as const, ['TPOT', error.tpot] as const].filter(([, value]) => value !== null);
   const accuracy = known.length === 0 ? 'error unknown' : `median error ${known.map(([name, value]) => `${name} ${value}%`).join(', ')}`;
-  return ['timing', `${pool}: ${source}, ${calibration}; ${accuracy}`];
+  const range = interval ? `; 90% within TTFT ${factor(interval.ttft)}, TPOT ${factor(interval.tpot)}${evidence === null ? '' : ` (${evidence})`}` : '';
+  return ['timing', `${pool}: ${source}, ${calibration}; ${accuracy}${range}`];
+}
+
+/** `×/÷1.22` of a half-width in ln. */
+function factor(halfWidthLn: number): string {
+  return `×/÷${Math.exp(halfWidthLn).toFixed(2)}`;
 }
 
 /** Two decimals; three significant digits below 0.1. */
@@ -68,6 +85,6 @@ function percent(ratio: number): string {
   return `${(ratio * 100).toFixed(1)}%`;
 }
 
-function joined(...parts: readonly string[]): string {
-  return parts.join(' · ');
+function joined(...parts: readonly (string | null)[]): string {
+  return parts.filter((part) => part !== null).join(' · ');
 }

@@ -103,7 +103,7 @@ const text = z.string();
 
 const candidateSchema = z.looseObject({
   id: text, dimensions: z.record(text, z.unknown()), status: text, reason: text, metrics: z.record(text, figure), feasible: z.boolean(),
-  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), on_front: z.boolean(), rank: z.number(),
+  margins: z.array(z.looseObject({ constraint: text, margin: figure, met: z.boolean(), value: figure, bound: figure })), on_front: z.boolean(), tied_with: z.array(text).optional(), rank: z.number(),
 });
 
 const sideSchema = z.looseObject({ terms: z.array(z.looseObject({ metric: text, factor: z.number() })), constant: z.number() });
@@ -129,7 +129,7 @@ const replicaSchema = z.looseObject({ start: z.number(), min: z.number(), max: z
 /** The parts of report.json that are drawn; others pass. */
 const reportSchema = z.looseObject({
   scenario: z.looseObject({ name: text, sha256: text, fidelity: text, seed: z.number() }),
-  timing: z.array(z.looseObject({ pool: text, source: text, calibration: text, error_pct: z.looseObject({ ttft: figure, tpot: figure }), extrapolated_passes: z.number() })),
+  timing: z.array(z.looseObject({ pool: text, source: text, calibration: text, error_pct: z.looseObject({ ttft: figure, tpot: figure }), extrapolated_passes: figure })),
   requests: z.record(text, z.number()),
   duration_ms: z.number(),
   latency: z.looseObject({ ttft_ms: latencySchema, ttst_ms: latencySchema, tpot_ms: latencySchema, itl_ms: latencySchema, e2e_ms: latencySchema, queue_ms: latencySchema }),
@@ -137,10 +137,10 @@ const reportSchema = z.looseObject({
   goodput: z.looseObject({ ratio: z.number() }).optional(),
   slo: z.looseObject({ met: z.boolean(), at: text, margins: z.record(text, figure) }).optional(),
   cache: z.looseObject({ prefix_hit_ratio: z.number() }),
-  load: z.looseObject({ ratio: z.number(), kv_peak_ratio: z.number(), preemptions: z.number() }),
+  load: z.looseObject({ ratio: z.number(), kv_peak_ratio: figure, preemptions: figure }),
   gpu: z.looseObject({ peak: z.number() }),
   cost: z.looseObject({ currency: text, total: z.number() }).optional(),
-  pools: z.array(z.looseObject({ name: text, role: text, shape: text, replicas: replicaSchema, gpus_per_worker: z.number(), kv_blocks: z.number(), busy_ratio: z.number() })),
+  pools: z.array(z.looseObject({ name: text, role: text, shape: text, replicas: replicaSchema, gpus_per_worker: z.number(), kv_blocks: z.number(), busy_ratio: z.number(), saturation: z.number().optional() })),
   warnings: z.array(z.looseObject({ code: text, path: text.optional(), message: text })),
 });
 

@@ -39,7 +39,7 @@ ${winner === null ? null : provenance(winner.report)}`;
 /** The page of one run, in the same form. */
 export async function runPage(report: Report, series: RunSeries): Promise<string> {
   const charts = runCharts(report, series, []);
-  const body = html`<header><h1>${report.scenario.name}</h1><p class="kicker">one simulation · scenario <code>${report.scenario.sha256.slice(0, 12)}</code></p>
+  const body = html`<header><h1>${report.scenario.name}</h1><p class="kicker">${report.scenario.estimator === undefined ? 'one simulation' : 'one estimate by closed forms'} · scenario <code>${report.scenario.sha256.slice(0, 12)}</code></p>
 <section class="panel hero">${runTiles(report)}${runOutcome(report)}</section></header>
 <section><h2>Latency and load</h2>${charts.markup}${latencyTable(report)}</section>
 ${poolTable(report)}

@@ -71,7 +71,7 @@ export function candidateTable(document: SweepDocument): Markup {
     const worst = margins.length === 0 ? null : Math.min(...margins);
     const missed = one.margins.filter(({ met }) => !met).map(({ constraint }) => constraint).join(', ');
     return html`<tr class="${one.feasible ? 'feasible' : 'infeasible'}${one.onFront ? ' front' : ''}">
-${number(one.rank, String(one.rank))}${dimensions.map((path) => html`<td>${dimensionText(one.dimensions[path])}</td>`)}${metrics.map((metric) => number(one.metrics[metric] ?? null, metricText(metric, one.metrics[metric])))}<td class="${one.feasible ? 'good' : 'bad'}">${one.feasible ? 'yes' : 'no'}</td>${number(worst, worst === null ? '–' : percentText(worst, true))}<td class="why">${one.reason !== '' ? one.reason : one.feasible ? (one.onFront ? 'on the front' : 'dominated') : missed}</td><td><code>${one.id}</code></td></tr>`;
+${number(one.rank, String(one.rank))}${dimensions.map((path) => html`<td>${dimensionText(one.dimensions[path])}</td>`)}${metrics.map((metric) => number(one.metrics[metric] ?? null, metricText(metric, one.metrics[metric])))}<td class="${one.feasible ? 'good' : 'bad'}">${one.feasible ? 'yes' : 'no'}</td>${number(worst, worst === null ? '–' : percentText(worst, true))}<td class="why">${one.reason !== '' ? one.reason : one.feasible ? (one.onFront ? `on the front${one.tiedWith && one.tiedWith.length > 0 ? `, tied with ${plural(one.tiedWith.length, 'other')}` : ''}` : 'dominated') : missed}</td><td><code>${one.id}</code></td></tr>`;
   });
   return html`<section><h2>Candidates</h2>
 <label class="filter"><input type="checkbox" id="feasible-only"> feasible only</label>
@@ -108,7 +108,7 @@ export function runOutcome(report: Report): Markup {
   const { total, ...ends } = report.requests;
   const parts = Object.entries(ends).filter(([, count]) => count > 0).map(([name, count]) => `${numberText(count)} ${name}`);
   const margins = Object.entries(report.slo?.margins ?? {}).map(([name, margin]) => html`<li><code>${name.toUpperCase()} at ${report.slo!.at}</code><span class="${margin !== null && margin < 0 ? 'bad' : 'good'}">${margin === null ? 'no sample' : `margin ${percentText(margin, true)}`}</span></li>`);
-  return html`<p>${plural(total, 'request')} over ${durationText(report.duration_ms)} of virtual time: ${parts.length === 0 ? 'none ended' : parts.join(', ')}. Busiest pool ${percentText(report.load.ratio)}, KV peak ${percentText(report.load.kv_peak_ratio)}, ${plural(report.load.preemptions, 'preemption')}.</p>
+  return html`<p>${plural(total, 'request')} over ${durationText(report.duration_ms)} of virtual time: ${parts.length === 0 ? 'none ended' : parts.join(', ')}. Busiest pool ${percentText(report.load.ratio)}${report.load.kv_peak_ratio === null ? '' : `, KV peak ${percentText(report.load.kv_peak_ratio)}`}${report.load.preemptions === null ? '' : `, ${plural(report.load.preemptions, 'preemption')}`}.</p>
 ${report.slo ? html`<p>The SLO is <strong class="${report.slo.met ? 'good' : 'bad'}">${report.slo.met ? 'met' : 'missed'}</strong>.</p><ul class="margins">${margins}</ul>` : null}`;
 }
 
@@ -121,14 +121,14 @@ export function latencyTable(report: Report): Markup {
 
 /** Pools of one run. */
 export function poolTable(report: Report): Markup {
-  const rows = report.pools.map((pool) => html`<tr><td>${pool.name}</td><td>${pool.role}</td><td>${pool.shape}</td><td class="number">${pool.replicas.start === pool.replicas.end && pool.replicas.min === pool.replicas.max ? String(pool.replicas.end) : `${pool.replicas.min}–${pool.replicas.max}`}</td><td class="number">${pool.gpus_per_worker}</td><td class="number">${numberText(pool.kv_blocks)}</td><td class="number">${percentText(pool.busy_ratio)}</td></tr>`);
-  return html`<section><h2>Pools</h2><div class="scroll"><table><thead><tr><th>pool</th><th>role</th><th>shape</th><th class="number">workers</th><th class="number">GPUs each</th><th class="number">KV blocks each</th><th class="number">busy</th></tr></thead><tbody>${rows}</tbody></table></div></section>`;
+  const rows = report.pools.map((pool) => html`<tr><td>${pool.name}</td><td>${pool.role}</td><td>${pool.shape}</td><td class="number">${pool.replicas.start === pool.replicas.end && pool.replicas.min === pool.replicas.max ? String(pool.replicas.end) : `${pool.replicas.min}–${pool.replicas.max}`}</td><td class="number">${pool.gpus_per_worker}</td><td class="number">${numberText(pool.kv_blocks)}</td><td class="number">${percentText(pool.busy_ratio)}</td><td class="number">${percentText(pool.saturation ?? pool.busy_ratio)}</td></tr>`);
+  return html`<section><h2>Pools</h2><div class="scroll"><table><thead><tr><th>pool</th><th>role</th><th>shape</th><th class="number">workers</th><th class="number">GPUs each</th><th class="number">KV blocks each</th><th class="number">busy</th><th class="number">saturation</th></tr></thead><tbody>${rows}</tbody></table></div></section>`;
 }
 
 /** Where pass times came from and how wrong they may be; then every warning. */
 export function provenance(report: Report): Markup {
   const error = (value: number | null): string => (value === null ? 'unknown' : `${numberText(value)} %`);
-  const sources = report.timing.map((one) => html`<li><strong>${one.pool}</strong>: ${one.source}, ${one.calibration}; stated error TTFT ${error(one.error_pct.ttft)}, TPOT ${error(one.error_pct.tpot)}${one.extrapolated_passes > 0 ? `; ${plural(one.extrapolated_passes, 'pass', 'passes')} outside the calibrated range` : ''}</li>`);
+  const sources = report.timing.map((one) => html`<li><strong>${one.pool}</strong>: ${one.source}, ${one.calibration}; stated error TTFT ${error(one.error_pct.ttft)}, TPOT ${error(one.error_pct.tpot)}${one.extrapolated_passes !== null && one.extrapolated_passes > 0 ? `; ${plural(one.extrapolated_passes, 'pass', 'passes')} outside the calibrated range` : ''}</li>`);
   const warnings = report.warnings.map((one) => html`<li><code>${one.code}</code> ${one.path ? html`<code>${one.path}</code>: ` : null}${one.message}</li>`);
   return html`<section><h2>How far to trust this</h2><ul id="timing">${sources}<li>fidelity <strong>${report.scenario.fidelity}</strong>, seed ${report.scenario.seed}</li></ul>
 ${warnings.length === 0 ? html`<p class="soft">No warnings.</p>` : html`<h3>Warnings</h3><ul id="warnings">${warnings}</ul>`}</section>`;

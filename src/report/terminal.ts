@@ -105,7 +105,9 @@ export function frontTable(result: SweepInput): string {
   const metrics = metricsShown(document).slice(0, 6);
   const place = new Map(document.recommendations.map((one, index) => [one.candidate.id, `${index + 1} ${one.label}`]));
   const rows = document.front.map((one) => [one.id, printable(configurationName(one)), ...metrics.map((metric) => metricText(metric, one.metrics[metric])), printable(place.get(one.id) ?? '')]);
-  return textTable(['id', 'configuration', ...metrics.map(metricLabel), 'recommended'], rows, new Set(metrics.map((_, i) => i + 2)));
+  const table = textTable(['id', 'configuration', ...metrics.map(metricLabel), 'recommended'], rows, new Set(metrics.map((_, i) => i + 2)));
+  const ties = document.front.filter(({ tiedWith }) => tiedWith && tiedWith.length > 0).map(({ id, tiedWith }) => `  ${id} with ${tiedWith!.slice(0, 3).join(', ')}${tiedWith!.length > 3 ? ` and ${tiedWith!.length - 3} more` : ''}`);
+  return ties.length === 0 ? table : `${table}\nTied within the timing error:\n${ties.slice(0, 10).join('\n')}${ties.length > 10 ? `\n  and ${ties.length - 10} more of the front` : ''}`;
 }
 
 function nothingFeasible(document: SweepDocument): string {

@@ -2,6 +2,7 @@ import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { BlockTable } from '../kv/block-table.js';
+import { overRanks } from './ranks.js';
 import { leastLoaded, random, roundRobin } from './simple.js';
 import { kvRouter } from './kv.js';
 
@@ -14,6 +15,8 @@ export interface RouterSetup {
   readonly maxWorkers: number;
   /** Data-parallel ranks per worker: candidates are numbered worker · ranks + rank. */
   readonly ranks: number;
+  /** Of a worker's ranks the least loaded is taken, where the policy itself does not tell them apart. */
+  readonly ranksByLoad?: boolean;
   readonly table: BlockTable;
   readonly promptTokens: Int32Array;
   readonly random: RandomStream;
@@ -52,8 +55,8 @@ export interface Router {
 
 /** One line per policy. */
 export const POLICIES: Readonly<Record<RouterSpec['policy'], (setup: RouterSetup) => Router>> = {
-  round_robin: roundRobin,
-  random,
+  round_robin: overRanks(roundRobin),
+  random: overRanks(random),
   least_loaded: leastLoaded,
   kv: kvRouter,
 };

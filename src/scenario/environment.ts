@@ -1,4 +1,5 @@
-import type { EngineName, EngineSpec, Fidelity, TimingSpec } from './scenario.js';
+import type { EngineName, EngineSpec, Fidelity, Quant, TimingSpec } from './scenario.js';
+import type { Shape, WorkerLayout } from './shape.js';
 
 /** A field-level complaint of a check that needs a model or a table; the loader adds file, line and column. */
 export interface FieldProblem {
@@ -13,7 +14,9 @@ export interface MemoryQuestion {
   readonly model: string;
   readonly hardware: string;
   readonly engine: EngineSpec;
-  readonly tp: number;
+  readonly layout: WorkerLayout;
+  /** Absent = the checkpoint's own. */
+  readonly quant?: Quant | undefined;
   /** Bytes per GPU set aside. */
   readonly reserveBytes: number;
 }
@@ -24,9 +27,14 @@ export interface MemoryAnswer {
   readonly weightsBytes: number;
   readonly activationBytes: number;
   readonly runtimeBytes: number;
+  /** What sequences take whatever their length: windows, states of linear attention. */
+  readonly stateBytes: number;
   readonly kvBytesPerTokenPerGpu: number;
   readonly budgetBytes: number;
 }
+
+/** Precisions a scenario sets; the others follow from the checkpoint. */
+export type QuantWish = { readonly [part in keyof Quant]?: Quant[part] | undefined };
 
 export interface EngineDefaults {
   readonly version: string;
@@ -51,13 +59,23 @@ export interface Environment {
   hasHardware(hardware: string): boolean;
   /** Context length the model was trained for, tokens; null = unknown. */
   modelContextTokens(model: string): number | null;
-  gpusPerNode(hardware: string): number;
-  /** Bytes of a KV-cache element of the model: 1 = an FP8 cache. */
+  /** Bytes of a KV-cache element of the checkpoint: 1 = an FP8 cache. */
   kvElementBytes(model: string): 1 | 2;
+  /** True where experts split or spread over GPUs. */
+  hasExperts(model: string): boolean;
+  gpusPerNode(hardware: string): number;
+  /** GPUs that one fast fabric joins: a node, or a rack where it spans one. */
+  gpusPerFabric(hardware: string): number;
+  /** The catalogue's price of a GPU for an hour. */
+  gpuHourPrice(hardware: string): number;
+  /** Precision of each part of a model, or which of those set the GPU lacks. */
+  quant(question: { readonly model: string; readonly hardware: string; readonly engine: EngineName; readonly wish: QuantWish }): Checked<Quant>;
+  /** Shapes of workers that a search tries, of at most `gpus` GPUs, those that split the model alone (spec: perf-model section 4.3). */
+  shapes(question: { readonly model: string; readonly hardware: string; readonly engine: EngineName; readonly gpus: number }): readonly Shape[];
   /** What an engine runs with where the scenario does not say. */
   engineDefaults(engine: EngineName): EngineDefaults;
-  /** KV bytes per token of the whole model as sent between workers (spec: kvbm section 6.2); `legacy` = the reference's defective formula. */
-  kvTransferBytesPerToken(model: string, legacy: boolean): number;
+  /** KV bytes per token of the whole model as sent between workers (spec: kvbm section 6.2); `legacy` = the reference's defective formula; `kv` = the cache's precision where the scenario sets it. */
+  kvTransferBytesPerToken(model: string, legacy: boolean, kv?: Quant['kv']): number;
   /** KV blocks per worker, or why the model does not fit and the smallest shape that does. */
   kvBlocks(question: MemoryQuestion): Checked<MemoryAnswer>;
   /** The timing source `auto` picks, or that the wanted one covers this combination. */
@@ -69,6 +87,10 @@ export interface Environment {
     readonly hardware: string | null;
     readonly engine: EngineSpec;
     readonly tp: number;
+    /** Of the whole worker; absent = `tp` GPUs and no experts. */
+    readonly layout?: WorkerLayout | undefined;
+    /** Where the scenario sets a precision. */
+    readonly quant?: Quant | undefined;
     readonly fidelity: Fidelity;
   }): Checked<TimingSpec['source']>;
 }

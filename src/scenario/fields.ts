@@ -1,5 +1,5 @@
 import type { Dimension, NumberRule } from '../core/units.js';
-import { TRACE_FORMAT_NAMES } from './scenario.js';
+import { ATTENTION_MODES, KV_MODES, QUANT_MODES, TRACE_FORMAT_NAMES } from './scenario.js';
 import { SHAPE_PATTERN } from './shape.js';
 
 /**
@@ -62,7 +62,7 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
 };
 
 /** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, stages: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
 
 const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
@@ -147,7 +147,7 @@ const workload = map(
 );
 
 /** Read by SGLang only. */
-export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval'] as const;
+export const SGLANG_FIELDS = ['schedule_policy', 'max_prefill_tokens', 'chunked_prefill_size', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval', 'receive_interval'] as const;
 
 const engineFields: MapKind['fields'] = {
   name: field(choice(['vllm', 'sglang', 'trtllm']), 'Engine', 'vllm'),
@@ -166,6 +166,8 @@ const engineFields: MapKind['fields'] = {
   clip_max_new_tokens: field(count(1, LIMITS.tokens), 'Output tokens set aside per request, at most; sglang', '4096'),
   schedule_conservativeness: field({ type: 'number', rule: { min: 0, max: 1 } }, 'Share of that output which admission counts; sglang', '1'),
   decode_interval: field(count(0, LIMITS.tokens), 'Decode passes between two prefill batches; sglang', '0'),
+  admission: field(choice(['same_pass', 'next_pass']), 'A new request meets the next pass, or the one after it where schedules are made a pass ahead; agg, realistic', 'same_pass'),
+  receive_interval: field(count(1, LIMITS.tokens), 'Decode passes from one look at new requests to the next; sglang, agg, realistic', '1'),
 };
 const engine = field(
   map(engineFields, {
@@ -191,6 +193,19 @@ const startup = field(
   'Time from the order of a worker to its readiness; no effect while nothing orders workers',
   '0 ms',
 );
+const quant = field(
+  map(
+    {
+      weights: field(choice(['auto', ...QUANT_MODES]), 'Linear layers, and the experts where moe is not set', 'auto'),
+      moe: field(choice(['auto', ...QUANT_MODES]), 'Experts', 'auto'),
+      attention: field(choice(['auto', ...ATTENTION_MODES]), 'Arithmetic of the prompt attention', 'auto'),
+      kv: field(choice(['auto', ...KV_MODES]), 'KV cache', 'auto'),
+    },
+    { main: ['weights'], later: ['comm'] },
+  ),
+  "Precision of the model's parts; auto = the checkpoint's own, as the engine runs it",
+  'auto',
+);
 const pool = (doc: string): Field =>
   field(
     map(
@@ -198,12 +213,16 @@ const pool = (doc: string): Field =>
         replicas: field(count(1, LIMITS.workers), 'Workers', '1'),
         tp: field(count(), 'Tensor-parallel GPUs per worker', '1'),
         dp: field(count(1, LIMITS.ranks), 'Data-parallel ranks per worker, each with tp GPUs and KV blocks of its own', '1'),
-        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4 or tp4dp2 for short'),
+        pp: field(count(1, LIMITS.stages), 'Pipeline stages per worker, each with tp GPUs of every rank', '1'),
+        moe_tp: field(count(1, LIMITS.gpus), 'GPUs that split each expert; moe_tp · moe_ep = tp · dp', 'tp; 1 with dp'),
+        moe_ep: field(count(1, LIMITS.gpus), 'Groups of GPUs that hold different experts', '1; tp · dp with dp'),
+        shape: field({ type: 'text', pattern: SHAPE_PATTERN, example: 'tp4' }, 'tp4, tp4pp2, tp4dp2, tep8 (tp 8, experts over 8) or dep16 (dp 16, experts over 16) for short'),
         engine,
         kv,
+        quant,
         startup,
       },
-      { later: ['pp', 'cp', 'moe_tp', 'moe_ep', 'hardware', 'quant', 'timing'] },
+      { later: ['cp', 'hardware', 'timing'] },
     ),
     doc,
   );
@@ -214,6 +233,7 @@ const deployment = map(
     hardware: field({ type: 'text', example: 'h200_sxm' }, 'GPU'),
     engine,
     kv,
+    quant,
     speculative: field(
       map({
         method: field(choice(['mtp'], ['ngram']), 'How drafts are made', 'mtp'),
@@ -238,7 +258,6 @@ const deployment = map(
     ),
     startup,
   },
-  { later: ['quant'] },
 );
 
 /** Read by policy kv only. */
@@ -278,6 +297,28 @@ const scenarioFields: MapKind['fields'] = {
   workload: field(workload, 'What arrives'),
   deployment: field(deployment, 'What serves it'),
   router: field(router, 'How requests find a worker', 'round_robin'),
+  frontend: field(
+    map(
+      {
+        preprocess: field(
+          {
+            type: 'either',
+            scalar: quantity('time'),
+            map: map({
+              base: field(quantity('time'), 'Time per request', '0 ms'),
+              rate: field(quantity('token rate', { positive: true }), 'Prompt tokens a core gets through', 'no limit'),
+              cores: field(count(1, LIMITS.workers), 'Cores, each with one request at a time', '1'),
+            }),
+          },
+          'Tokenisation and parsing, in order of arrival: a burst queues here',
+          '0 ms',
+        ),
+        dispatch: field(quantity('time'), 'Hop to the router, the same for every request', '0 ms'),
+      },
+      { later: ['migration', 'detection', 'cancel', 'deadlines', 'retries', 'drain', 'admission', 'replicas', 'sync', 'route', 'gateway'] },
+    ),
+    'What a request passes before the router',
+  ),
   timing: field(
     map(
       {
@@ -303,7 +344,7 @@ const scenarioFields: MapKind['fields'] = {
     'Service-level objective',
   ),
   cost: field(
-    map({ gpu_hour: field(quantity('price'), 'Price of one GPU for one hour') }, { main: ['gpu_hour'], later: ['spot_discount', 'reserved_hour', 'power'] }),
+    map({ gpu_hour: field(quantity('price', { words: ['default'] }), "Price of one GPU for one hour; default = the catalogue's figure for the hardware ('dynotwin explain presets')") }, { main: ['gpu_hour'], later: ['spot_discount', 'reserved_hour', 'power'] }),
     'Prices; without them there are no money metrics',
   ),
   run: field(
@@ -313,24 +354,27 @@ const scenarioFields: MapKind['fields'] = {
         fidelity: field(choice(['realistic', 'dynosim', 'aisimulate']), 'Defaults of unset fields and engine rules', 'realistic'),
         max_time: field(quantity('time', { positive: true }), 'Virtual time at which everything stops'),
         capture: field({ type: 'list', of: choice(['requests', 'timeline'], ['events', 'passes', 'kv_events']) }, 'Tables to keep', '[]'),
+        estimator: field(choice(['simulate', 'analytic']), 'Simulate, or answer by closed forms: means only, for synthetic loads of constant concurrency', 'simulate'),
       },
-      { later: ['estimator', 'faults'] },
+      { later: ['faults'] },
     ),
     'How to simulate',
   ),
   report: field(
     map(
       {
+        warmup: field(count(0, LIMITS.requests), 'First N requests of the workload: served and counted, in no latency', '0'),
         interval: field(quantity('time', { positive: true }), 'Width of a timeline bucket', '10 s'),
         formats: field({ type: 'list', of: choice(['json', 'csv', 'jsonl', 'html', 'aiperf'], ['parquet', 'perfetto']) }, 'Files to write', '[json]'),
+        uncertainty: field(bool, "Spread of mean latencies and throughput by the timing's own uncertainty", 'false'),
       },
-      { later: ['warmup', 'percentiles', 'metrics'] },
+      { later: ['percentiles', 'metrics'] },
     ),
     'What to write',
   ),
 };
 
-const laterBlocks = ['planner', 'frontend', 'cluster', 'rollout', 'media', 'lora', 'models', 'gate'];
+const laterBlocks = ['planner', 'cluster', 'rollout', 'media', 'lora', 'models', 'gate'];
 
 export const SCENARIO_FIELDS: MapKind = map(scenarioFields, { later: laterBlocks });
 
@@ -340,7 +384,7 @@ export const SWEEP_KEYS = ['space', 'objectives', 'constraints', 'search', 'top'
 export const TOPOLOGY_FIELDS: MapKind = map({
   modes: field({ type: 'list', of: choice(['agg', 'disagg']) }, 'Kinds of deployment', '[agg, disagg]'),
   gpus: field(count(1, LIMITS.gpus), 'GPUs to lay out, at most'),
-  shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tp2], or {prefill, decode} lists', 'auto'),
+  shapes: field({ type: 'space' }, 'Shapes of workers such as [tp1, tep8], or {prefill, decode} lists; auto = every one that the model and the engine allow', 'auto'),
   fill: field(choice(['max', 'any']), 'max drops layouts with room for another worker', 'max'),
 });
 

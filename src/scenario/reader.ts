@@ -108,6 +108,12 @@ export class Reader {
     this.unread(path, what, hint);
   }
 
+  /** Sets aside whatever was read at `prefix` or inside it. */
+  unreadFields(prefix: string, what: string, hint: string): void {
+    for (const path of [...this.seen]) if (under(path, prefix)) this.seen.delete(path);
+    this.unread(prefix, what, hint);
+  }
+
   /** Says why fields under `prefix` are not read. */
   unread(prefix: string, what: string, hint: string): void {
     this.reasons.push({ prefix, what, hint });

@@ -3,8 +3,10 @@ import { LIMITS, LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
-import { parseShape, type Shape } from './shape.js';
-import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
+import { resolvePoolQuant, type QuantPart } from './resolve-quant.js';
+import { resolveShape } from './resolve-shape.js';
+import { layoutOf } from './shape.js';
+import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, Quant, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
 type Role = PoolSpec['role'];
@@ -40,7 +42,7 @@ export function resolveDeployment(reader: Reader, environment: Environment, { fi
       hardware: common.hardware,
       mode: disagg ? 'disagg' : 'agg',
       pools,
-      kvTransfer: disagg ? resolveTransfer(common) : null,
+      kvTransfer: disagg ? resolveTransfer(common, pools[0]?.quant?.kv) : null,
     },
     timing: resolveTiming(common, pools),
   };
@@ -119,7 +121,7 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   const { reader, environment, model, hardware } = common;
   const path = `deployment.${role}`;
   const plain = resolveEngine({ ...common, role });
-  const { tp, dp } = resolveShape(reader, path);
+  const { dp, layout } = resolveShape(reader, path, plain.name, model, model === null ? null : environment.hasExperts(model));
   const kvPath = (name: string): string => [`${path}.kv.${name}`, `deployment.kv.${name}`].find((candidate) => reader.has(candidate)) ?? `deployment.kv.${name}`;
   const lineage = resolveEviction(reader, kvPath('eviction'), plain.name);
   const engine = { ...plain, ...(dp > 1 ? { ranks: dp } : {}), ...(lineage ? { blockManager: 'kvbm' as const } : {}) };
@@ -127,8 +129,10 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   if (dp > 1 && replicas * dp > LIMITS.workers) {
     reader.problem('E-RANGE', `${path}.${reader.has(`${path}.shape`) ? 'shape' : 'dp'}`, `${replicas} workers of ${dp} ranks are ${replicas * dp} engines`, `stay within ${LIMITS.workers}`);
   }
-  const pool = { role, replicas, tp, engine };
-  if (hasExplicitBlocks(common, role)) {
+  const explicit = hasExplicitBlocks(common, role);
+  const quant = readQuant(common, role, plain.name, explicit);
+  const pool = { role, replicas, ...layout, ...(quant === undefined ? {} : { quant }), engine };
+  if (explicit) {
     for (const name of ['engine.memory_fraction', 'kv.reserve']) {
       for (const prefix of [path, 'deployment']) reader.unread(`${prefix}.${name}`, 'not read where kv.blocks is given', 'remove it or set kv.blocks: auto');
     }
@@ -139,23 +143,21 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   const reserveBytes = reader.number(kvPath('reserve')) ?? 0;
   const sized = { ...pool, engine: { ...engine, memoryFraction }, kvBlocksEstimated: true, ...(reserveBytes > 0 ? { kvReserveBytes: reserveBytes } : {}) };
   if (model === null || hardware === null) return { ...sized, kvBlocks: 1 };
-  const answer = environment.kvBlocks({ model, hardware, engine: sized.engine, tp, reserveBytes });
+  const answer = environment.kvBlocks({ model, hardware, engine: sized.engine, layout: layoutOf(sized), quant, reserveBytes });
   if (answer.ok) return { ...sized, kvBlocks: answer.value.blocks };
   report(reader, role, answer.problem);
   return { ...sized, kvBlocks: 1 };
 }
 
-function resolveShape(reader: Reader, path: string): Shape {
-  const text = reader.text(`${path}.shape`);
-  const own = { tp: reader.number(`${path}.tp`) ?? 1, dp: reader.number(`${path}.dp`) ?? 1 };
-  const other = ['tp', 'dp'].find((name) => reader.has(`${path}.${name}`));
-  if (reader.has(`${path}.shape`) && other) {
-    reader.problem('E-CONFLICT', `${path}.shape`, `${path}.${other} is set at line ${reader.line(`${path}.${other}`)}`, 'keep one');
-  }
-  if (text === undefined) return own;
-  const shape = parseShape(text);
-  if (shape === null) reader.problem('E-RANGE', `${path}.shape`, `'${text}' has no GPU`, "write a shape such as 'tp4'");
-  return shape ?? own;
+/** The precision of a pool, of the parts that its times, its memory or its transfers read. */
+function readQuant(common: Common, role: Role, engine: PoolSpec['engine']['name'], explicitBlocks: boolean): Quant | undefined {
+  const { reader, environment, model, hardware, wantedTiming } = common;
+  const timed = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const sent = reader.has('deployment.prefill') && reader.text('deployment.kv_transfer.bandwidth') !== 'none' && !reader.has('deployment.kv_transfer.bytes_per_token');
+  if (model === null || hardware === null) return undefined;
+  const reads = (part: QuantPart): boolean => timed || (part !== 'attention' && !explicitBlocks) || (part === 'kv' && sent);
+  const why = `changes nothing with timing ${wantedTiming}${explicitBlocks ? ' and kv.blocks given' : ''}`;
+  return resolvePoolQuant({ reader, environment, role, model, hardware, engine, reads, why });
 }
 
 /** True for the block manager that keeps one copy per content and evicts leaves (spec: engine section 5.5). */
@@ -180,7 +182,8 @@ function checkPools(reader: Reader, pools: readonly PoolSpec[]): void {
   compare('block_size', prefill.engine.blockTokens, decode.engine.blockTokens);
 }
 
-function resolveTransfer({ reader, environment, fidelity, model }: Common): KvTransferSpec {
+/** `kv`: the cache's precision on the prefill workers, where it is set. */
+function resolveTransfer({ reader, environment, fidelity, model }: Common, kv: Quant['kv'] | undefined): KvTransferSpec {
   const path = 'deployment.kv_transfer';
   const realistic = fidelity === 'realistic';
   const word = reader.text(`${path}.bandwidth`);
@@ -192,7 +195,7 @@ function resolveTransfer({ reader, environment, fidelity, model }: Common): KvTr
     return { bytesPerSecond, latencyMs: 0, charge: 'missing', contention: 'none', bytesPerToken: 0, bytesPerRequest: 0 };
   }
   reader.text(`${path}.bytes_per_token`);
-  const bytesPerToken = reader.number(`${path}.bytes_per_token`) ?? (model === null ? null : environment.kvTransferBytesPerToken(model, fidelity === 'dynosim'));
+  const bytesPerToken = reader.number(`${path}.bytes_per_token`) ?? (model === null ? null : environment.kvTransferBytesPerToken(model, fidelity === 'dynosim', kv));
   if (bytesPerToken === null && !reader.has('deployment.model')) {
     reader.problem('E-MISSING', `${path}.bytes_per_token`, 'required to time transfers without a model', "add 'bytes_per_token: 262144 B', or 'bandwidth: none'");
   }
@@ -213,7 +216,7 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const path = resolveProfilePath(reader, wantedTiming);
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, path, model, hardware, engine: pool.engine, tp: pool.tp, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';

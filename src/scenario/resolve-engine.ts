@@ -64,7 +64,8 @@ export function resolveEngine({ reader, environment, fidelity, model, role, spec
     memoryFraction: defaults.memoryFraction,
     preemption: read('preemption', (field) => engine.choice<EngineSpec['preemption']>(field)) ?? 'lifo',
     ...(speculative ? { speculative } : {}),
-    ...(name === 'sglang' ? { sglang: resolveSglang(reader, engine, blockTokens) } : {}),
+    ...resolveAdmission(reader, engine, role, fidelity),
+    ...(name === 'sglang' ? { sglang: { ...resolveSglang(reader, engine, blockTokens), ...resolveReceiveInterval(reader, engine, role, fidelity) } } : {}),
   };
 }
 
@@ -95,6 +96,22 @@ function resolvePrefixCaching(reader: Reader, engine: EngineReader, name: Engine
   if (wanted || name !== 'sglang' || fidelity !== 'dynosim') return wanted;
   reader.unreadField(engine.path('prefix_caching'), 'sglang keeps its cache on under fidelity dynosim', 'remove it or set another run.fidelity');
   return true;
+}
+
+/** Schedules made a pass ahead belong to aggregated workers of our own model. */
+function resolveAdmission(reader: Reader, engine: EngineReader, role: PoolSpec['role'], fidelity: Fidelity): Pick<EngineSpec, 'admission'> {
+  const wanted = engine.choice('admission');
+  const why = fidelity !== 'realistic' ? `under fidelity ${fidelity} a request meets the next pass` : role !== 'agg' ? `not read by ${role} workers` : null;
+  if (why !== null) reader.unreadField(engine.path('admission'), why, 'remove it');
+  return why === null && wanted === 'next_pass' ? { admission: wanted } : {};
+}
+
+/** Only requests that meet decode passes wait for it: a prefill worker reads after every pass, a decode worker is handed its own. */
+function resolveReceiveInterval(reader: Reader, engine: EngineReader, role: PoolSpec['role'], fidelity: Fidelity): Pick<SglangSpec, 'receiveInterval'> {
+  const interval = engine.number('receive_interval') ?? 1;
+  const why = fidelity !== 'realistic' ? `under fidelity ${fidelity} requests are read before every pass` : role !== 'agg' ? `${role} workers have no decode passes that requests from outside wait for` : null;
+  if (why !== null) reader.unreadField(engine.path('receive_interval'), why, 'remove it');
+  return why === null && interval > 1 ? { receiveInterval: interval } : {};
 }
 
 /** Tokens of a prompt chunk where none are given: need not be whole blocks. */

@@ -1,9 +1,10 @@
 import type { Environment } from './environment.js';
 import { KV_ROUTER_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
+import { resolveAnalytic } from './resolve-analytic.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveWorkload } from './resolve-workload.js';
-import type { EngineName, Fidelity, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
+import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
 
 /**
  * Fills in every default and checks what needs more than one field, a model or a table. Problems
@@ -13,17 +14,20 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const run = resolveRun(reader);
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
-  return {
+  const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
+  const scenario: Scenario = {
     name: reader.text('name') ?? name,
-    workload: resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64),
+    workload,
     deployment,
     router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
+    ...resolveFrontend(reader),
     timing,
-    slo: resolveSlo(reader),
-    gpuHourPrice: reader.number('cost.gpu_hour') ?? null,
+    slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
+    gpuHourPrice: resolvePrice(reader, environment, deployment.hardware),
     run,
-    report: resolveReport(reader),
+    report: resolveReport(reader, workload.requests),
   };
+  return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
 
 function resolveRun(reader: Reader): RunSpec {
@@ -32,25 +36,39 @@ function resolveRun(reader: Reader): RunSpec {
     fidelity: reader.choice<Fidelity>('run.fidelity') ?? 'realistic',
     maxTimeMs: reader.number('run.max_time') ?? null,
     capture: unique(reader.list('run.capture') as RunSpec['capture'] | undefined ?? []),
+    ...(reader.choice('run.estimator') === 'analytic' ? { estimator: 'analytic' as const } : {}),
   };
 }
 
-function resolveReport(reader: Reader): ReportSpec {
+function resolveReport(reader: Reader, requests: number | null): ReportSpec {
+  const warmup = reader.number('report.warmup') ?? 0;
+  if (requests !== null && warmup > 0 && warmup >= requests) reader.problem('E-RANGE', 'report.warmup', `${warmup} of ${requests} requests leaves none to measure`, 'write less, or add requests');
   return {
+    ...(warmup > 0 ? { warmupRequests: warmup } : {}),
     intervalMs: reader.number('report.interval') ?? 10_000,
     formats: unique(reader.list('report.formats') as ReportSpec['formats'] | undefined ?? ['json']),
+    ...(reader.boolean('report.uncertainty') === true ? { uncertainty: true as const } : {}),
   };
+}
+
+/** A price, or the catalogue's where it is asked for by name. */
+function resolvePrice(reader: Reader, environment: Environment, hardware: string | null): number | null {
+  const path = 'cost.gpu_hour';
+  if (reader.text(path) !== 'default') return reader.number(path) ?? null;
+  if (hardware !== null) return environment.gpuHourPrice(hardware);
+  if (!reader.has('deployment.hardware')) reader.problem('E-MISSING', 'deployment.hardware', 'required by cost.gpu_hour default', "add 'hardware: h200_sxm', or a price");
+  return null;
 }
 
 const unique = <T>(values: readonly T[]): T[] => [...new Set(values)];
 
-function resolveSlo(reader: Reader): SloSpec | null {
+function resolveSlo(reader: Reader, usualAt: SloSpec['at']): SloSpec | null {
   if (!reader.has('slo')) return null;
   const slo: SloSpec = {
     ttftMs: reader.number('slo.ttft') ?? null,
     itlMs: reader.number('slo.itl') ?? null,
     e2eMs: reader.number('slo.e2e') ?? null,
-    at: reader.choice<SloSpec['at']>('slo.at') ?? 'p99',
+    at: reader.choice<SloSpec['at']>('slo.at') ?? usualAt,
   };
   const bounds = ['ttft', 'itl', 'e2e'].filter((bound) => reader.has(`slo.${bound}`));
   if (bounds.length === 0) reader.problem('E-MISSING', 'slo', 'no bound is set', "add 'ttft: 500 ms', 'itl: 50 ms' or 'e2e: 10 s'");
@@ -58,6 +76,20 @@ function resolveSlo(reader: Reader): SloSpec | null {
     reader.problem('E-CONFLICT', 'slo.e2e', `slo.${bounds[0]} is set at line ${reader.line(`slo.${bounds[0]}`)}`, 'keep e2e, or ttft and itl');
   }
   return slo;
+}
+
+/** Absent where nothing takes time. */
+function resolveFrontend(reader: Reader): { frontend?: FrontendSpec } {
+  const path = 'frontend.preprocess';
+  const frontend: FrontendSpec = {
+    baseMs: reader.number(`${path}.base`) ?? reader.number(path) ?? 0,
+    tokensPerSecond: reader.number(`${path}.rate`) ?? null,
+    cores: reader.number(`${path}.cores`) ?? 1,
+    dispatchMs: reader.number('frontend.dispatch') ?? 0,
+  };
+  const isFree = frontend.baseMs === 0 && frontend.tokensPerSecond === null;
+  if (isFree && reader.has(`${path}.cores`)) reader.unreadField(`${path}.cores`, 'preprocessing takes no time', "remove it or add 'base' or 'rate'");
+  return isFree && frontend.dispatchMs === 0 ? {} : { frontend: isFree ? { ...frontend, cores: 1 } : frontend };
 }
 
 /** When the blocks of a pass show, by profile and engine (spec: scenario section 2.1, compat C3). */

@@ -78,6 +78,8 @@ export interface SglangSpec {
   readonly scheduleConservativeness: number;
   /** Decode rounds between two prefill batches. */
   readonly decodeInterval: number;
+  /** Decode passes from one look at new requests to the next; absent = 1. */
+  readonly receiveInterval?: number;
 }
 
 /** Multi-token prediction. */
@@ -108,14 +110,39 @@ export interface EngineSpec {
   readonly blockManager?: 'native' | 'kvbm';
   /** Data-parallel ranks per worker; default 1. */
   readonly ranks?: number;
+  /** A new request meets the pass after the next one: schedules are made a pass ahead; absent = the next pass. */
+  readonly admission?: 'next_pass';
   /** Present for SGLang only. */
   readonly sglang?: SglangSpec;
 }
+
+/** Precisions by the names of the operator tables (spec: perf-model section 2.1). */
+export type QuantMode = (typeof QUANT_MODES)[number];
+export const QUANT_MODES = ['bf16', 'int8_wo', 'int4_wo', 'fp8', 'fp8_static', 'fp8_block', 'fp8_ootb', 'sq', 'nvfp4', 'nvfp4_wo', 'w4afp8', 'w4a16_mxfp4', 'w4a8_mxfp4_mxfp8'] as const;
+
+/** Precision of each part of a model. */
+export interface Quant {
+  /** Linear layers but the experts and the logits. */
+  readonly weights: QuantMode;
+  readonly moe: QuantMode;
+  /** Arithmetic of the prompt attention. */
+  readonly attention: (typeof ATTENTION_MODES)[number];
+  readonly kv: (typeof KV_MODES)[number];
+}
+export const ATTENTION_MODES = ['bf16', 'fp8'] as const;
+export const KV_MODES = ['bf16', 'fp8', 'int8'] as const;
 
 export interface PoolSpec {
   readonly role: 'agg' | 'prefill' | 'decode';
   readonly replicas: number;
   readonly tp: number;
+  /** Pipeline stages; absent = 1. */
+  readonly pp?: number;
+  /** GPUs that split each expert, and groups that hold different experts; absent = no experts. */
+  readonly moeTp?: number;
+  readonly moeEp?: number;
+  /** Where the scenario sets a precision; absent = the checkpoint's own, as the engine runs it. */
+  readonly quant?: Quant;
   readonly engine: EngineSpec;
   /** KV blocks per worker; per rank where it has several. */
   readonly kvBlocks: number;
@@ -173,6 +200,16 @@ export interface TimingSpec {
   readonly decodeSpeedup: number;
 }
 
+/** What a request passes before a router sees it. */
+export interface FrontendSpec {
+  /** Preprocessing on one of `cores`, in order of arrival: base + prompt tokens / rate; null = tokens take no time. */
+  readonly baseMs: number;
+  readonly tokensPerSecond: number | null;
+  readonly cores: number;
+  /** Then a hop in which nobody waits for another. */
+  readonly dispatchMs: number;
+}
+
 export interface SloSpec {
   readonly ttftMs: number | null;
   readonly itlMs: number | null;
@@ -187,12 +224,18 @@ export interface RunSpec {
   /** Virtual time at which everything stops; null = when all is done. */
   readonly maxTimeMs: number | null;
   readonly capture: readonly ('requests' | 'timeline')[];
+  /** Closed forms instead of a simulation; absent = simulate. */
+  readonly estimator?: 'analytic';
 }
 
 export interface ReportSpec {
+  /** First requests of the workload that no latency counts; absent = none. */
+  readonly warmupRequests?: number;
   /** Width of a timeline bucket, ms. */
   readonly intervalMs: number;
   readonly formats: readonly ('json' | 'csv' | 'jsonl' | 'html' | 'aiperf')[];
+  /** Also say how far the timing's own uncertainty spreads the means; absent = no. */
+  readonly uncertainty?: true;
 }
 
 export interface Scenario {
@@ -200,6 +243,8 @@ export interface Scenario {
   readonly workload: WorkloadSpec;
   readonly deployment: DeploymentSpec;
   readonly router: RouterSpec;
+  /** Absent = requests reach the router at once. */
+  readonly frontend?: FrontendSpec;
   readonly timing: TimingSpec;
   readonly slo: SloSpec | null;
   /** Currency units per GPU and hour; null = no money metrics. */

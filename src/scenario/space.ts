@@ -2,6 +2,7 @@ import type { Problem } from '../core/problem.js';
 import { kindAt, SCENARIO_FIELDS, type Kind } from './fields.js';
 import { rangeValues } from './range.js';
 import { suggest } from './suggest.js';
+import type { ShapeSource } from './search-shapes.js';
 import { readTopology, type Layout } from './topology.js';
 import { fromData, type MapTree, type Position, type Tree } from './tree.js';
 
@@ -21,12 +22,12 @@ export interface Branch {
 }
 
 /** Reads `space` (spec: scenario section 3). Problems are collected. */
-export function readSpace(space: Tree, problems: Problem[]): readonly Branch[] {
+export function readSpace(space: Tree, auto: ShapeSource, problems: Problem[]): readonly Branch[] {
   if (space.kind !== 'map') {
     problems.push({ code: 'E-TYPE', ...space.at, path: 'space', what: 'not a mapping', hint: "write for example 'space: {router: [round_robin, kv]}'" });
     return [];
   }
-  const common = readDimensions(space, 'space', problems, ['branches']);
+  const common = readDimensions(space, 'space', auto, problems, ['branches']);
   const branches = space.entries.get('branches');
   if (!branches) return [{ name: null, ...common }];
   if (branches.value.kind !== 'map' || branches.value.entries.size === 0) {
@@ -39,19 +40,19 @@ export function readSpace(space: Tree, problems: Problem[]): readonly Branch[] {
       problems.push({ code: 'E-TYPE', ...entry.value.at, path, what: 'not a mapping', hint: 'write {PATH: values}' });
       return [];
     }
-    const own = readDimensions(entry.value, path, problems, []);
+    const own = readDimensions(entry.value, path, auto, problems, []);
     const kept = common.dimensions.filter((dimension) => !own.dimensions.some((other) => other.path === dimension.path));
     return [{ name, dimensions: [...kept, ...own.dimensions], topology: own.topology ?? common.topology }];
   });
 }
 
-function readDimensions(tree: MapTree, at: string, problems: Problem[], skip: readonly string[]): Omit<Branch, 'name'> {
+function readDimensions(tree: MapTree, at: string, auto: ShapeSource, problems: Problem[], skip: readonly string[]): Omit<Branch, 'name'> {
   const dimensions: Dimension[] = [];
   let topology: Branch['topology'] = null;
   for (const [path, { key, value }] of tree.entries) {
     if (skip.includes(path)) continue;
     if (path === 'topology') {
-      topology = { key, layouts: readTopology(value, `${at}.topology`, problems) };
+      topology = { key, layouts: readTopology(value, `${at}.topology`, auto, problems) };
       continue;
     }
     const kind = kindAt(path.split('.'));

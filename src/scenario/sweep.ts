@@ -8,7 +8,9 @@ import { canonicalJson, candidateId } from './hash.js';
 import { under, type Inert } from './reader.js';
 import { noEffect, resolveOne, type ResolvedOne } from './resolve-one.js';
 import type { Candidate, Constraint, Objective, Scenario, Sweep } from './scenario.js';
-import { gpusPerWorker } from './shape.js';
+import { SHAPE_FIELDS } from './resolve-shape.js';
+import { shapeSource } from './search-shapes.js';
+import { shapeFields } from './shape.js';
 import { readSpace, type Branch } from './space.js';
 import type { Layout } from './topology.js';
 import { dropNulls, fromData, setAt, toData, treeAt, type MapTree, type Position, type Tree } from './tree.js';
@@ -16,14 +18,14 @@ import { dropNulls, fromData, setAt, toData, treeAt, type MapTree, type Position
 const TRIALS = 10_000;
 const ALL_POOLS = ['agg', 'prefill', 'decode'];
 /** What a layout says about a pool. */
-const LAYOUT_FIELDS = ['replicas', 'tp', 'dp', 'shape'];
+const LAYOUT_FIELDS = ['replicas', 'shape', ...SHAPE_FIELDS];
 
 /** Resolves a sweep: every candidate like a scenario, equal ones merged. Null after problems. */
 export function resolveSweep(tree: MapTree, name: string, environment: Environment, problems: Problem[]): Sweep | null {
   const judgement = readJudgement(tree, problems);
   const base: MapTree = { ...tree, entries: new Map([...tree.entries].filter(([key]) => !(SWEEP_KEYS as readonly string[]).includes(key))) };
   const space = tree.entries.get('space')!;
-  const branches = readSpace(space.value, problems);
+  const branches = readSpace(space.value, shapeSource(base, space.value, environment), problems);
   for (const branch of branches) checkPools(branch, base, problems);
   if (problems.some((problem) => problem.code.startsWith('E-'))) {
     problems.push(...resolvableProblems(base, branches, name, environment));
@@ -88,7 +90,7 @@ function* combinations(branch: Branch, base: MapTree): Generator<Combination> {
       continue;
     }
     let tree: Tree = base;
-    for (const { role, replicas, shape } of layout.pools) tree = put(tree, `deployment.${role}`, fromData({ replicas, tp: shape.tp, ...(shape.dp > 1 ? { dp: shape.dp } : {}) }, branch.topology!.key), branch.topology!.key);
+    for (const { role, replicas, shape } of layout.pools) tree = put(tree, `deployment.${role}`, fromData({ replicas, ...shapeFields(shape) }, branch.topology!.key), branch.topology!.key);
     const absent = ALL_POOLS.filter((role) => !layout.pools.some((pool) => pool.role === role));
     yield* spread(branch, 0, { tree: tree as MapTree, values: { ...start, mode: layout.mode, layout: layout.label }, absent, layout });
   }
@@ -114,6 +116,9 @@ function put(tree: Tree, path: string, value: Tree, key: Position): Tree {
   return result;
 }
 
+/** Fields of a pool's shape: a combination that they forbid is no legal candidate. */
+const SHAPE_PATH = new RegExp(`^deployment\\.\\w+\\.(${SHAPE_FIELDS.join('|')})$`);
+
 /** Results of resolving, merged as they come. */
 class Gathering {
   readonly candidates = new Map<string, Candidate>();
@@ -126,7 +131,7 @@ class Gathering {
 
   add(combination: Combination, one: ResolvedOne, environment: Environment): void {
     const misfit = one.problems.length === 0 ? layoutMisfit(combination.layout, one.scenario, environment) : null;
-    const fit = (problem: Problem): boolean => problem.code === 'E-FIT' || problem.code === 'E-HARDWARE';
+    const fit = ({ code, path }: Problem): boolean => code === 'E-FIT' || code === 'E-HARDWARE' || (code === 'E-COMBINATION' && SHAPE_PATH.test(path ?? ''));
     const fatal = one.problems.filter((problem) => !fit(problem));
     for (const problem of fatal) this.problems.set(JSON.stringify(problem), problem);
     if (fatal.length > 0) return;
@@ -165,14 +170,14 @@ function liveValues(values: Readonly<Record<string, unknown>>, one: ResolvedOne)
   );
 }
 
-/** Why a layout is no legal one: a worker within a node must hold one context. */
+/** Why a layout is no legal one: a stage within a node (experts may spread over more) must hold one context. */
 function layoutMisfit(layout: Layout | null, { deployment }: Scenario, environment: Environment): string | null {
   if (!layout) return null;
   for (const pool of deployment.pools) {
-    const { role, kvBlocks, engine } = pool;
-    const gpus = gpusPerWorker(pool);
-    const node = deployment.hardware === null ? Infinity : environment.gpusPerNode(deployment.hardware);
-    if (gpus > node) return `deployment.${role}.tp: ${gpus} GPUs exceed a node's ${node}`;
+    const { role, kvBlocks, engine, tp, moeEp = 1 } = pool;
+    const gpus = moeEp > 1 ? tp : tp * (engine.ranks ?? 1);
+    const fabric = deployment.hardware === null ? Infinity : environment.gpusPerFabric(deployment.hardware);
+    if (deployment.hardware !== null && gpus > fabric) return `deployment.${role}.tp: ${gpus} GPUs exceed a ${fabric > environment.gpusPerNode(deployment.hardware) ? 'rack' : 'node'}'s ${fabric}`;
     const tokens = kvBlocks * engine.blockTokens;
     if (engine.contextTokens !== null && tokens < engine.contextTokens) {
       return `deployment.${role}.tp: KV blocks for ${tokens} tokens hold less than one context of ${engine.contextTokens}`;

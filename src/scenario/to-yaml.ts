@@ -3,7 +3,8 @@ import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
 import { asWrittenIn, isModelPath, namesFile } from './paths.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
-import type { DeploymentSpec, Distribution, EngineSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
+import { shapeFields, shapeOf } from './shape.js';
+import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
 
@@ -16,13 +17,15 @@ const size = (bytes: number): string => formatQuantity(bytes, 'size');
  */
 export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
   const { slo, run, report, timing } = scenario;
+  const simulated = run.estimator === undefined;
   const maybe = (name: string, value: unknown): Data => (value === null || value === undefined ? {} : { [name]: value });
   const bound = (name: string, ms: number | null): Data => maybe(name, ms === null ? null : time(ms));
   const document = new Document({
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
-    deployment: deploymentData(scenario.deployment, folder),
-    router: routerData(scenario.router),
+    deployment: deploymentData(scenario.deployment, timing.source === 'fitted', folder, simulated),
+    ...(simulated ? { router: routerData(scenario.router) } : {}),
+    ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
       source: timing.source,
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
@@ -32,8 +35,8 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     },
     ...maybe('slo', slo && { ...bound('ttft', slo.ttftMs), ...bound('itl', slo.itlMs), ...bound('e2e', slo.e2eMs), at: slo.at }),
     ...maybe('cost', scenario.gpuHourPrice === null ? null : { gpu_hour: formatQuantity(scenario.gpuHourPrice, 'price') }),
-    run: { seed: run.seed, fidelity: run.fidelity, ...bound('max_time', run.maxTimeMs), capture: [...run.capture] },
-    report: { interval: time(report.intervalMs), formats: [...report.formats] },
+    run: simulated ? { seed: run.seed, fidelity: run.fidelity, ...bound('max_time', run.maxTimeMs), capture: [...run.capture] } : { fidelity: run.fidelity, estimator: run.estimator },
+    report: { ...maybe('warmup', report.warmupRequests), ...(simulated ? { interval: time(report.intervalMs) } : {}), formats: [...report.formats], ...maybe('uncertainty', report.uncertainty) },
   });
   for (const pool of scenario.deployment.pools) {
     const blocks = document.getIn(['deployment', pool.role, 'kv', 'blocks'], true);
@@ -105,31 +108,41 @@ function lengthsData(lengths: Distribution): unknown {
   }
 }
 
-function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, folder: string): Data {
+/** `timed`: with the precisions that times depend on; `simulated`: with what only a simulation reads. */
+function deploymentData({ model, hardware, pools, kvTransfer }: DeploymentSpec, timed: boolean, folder: string, simulated: boolean): Data {
   const shared = pools.every((pool) => JSON.stringify(pool.engine) === JSON.stringify(pools[0]!.engine));
   const data: Data = {};
   if (model !== null) data.model = isModelPath(model) ? asWrittenIn(folder, model) : model;
   if (hardware !== null) data.hardware = hardware;
-  if (shared) data.engine = engineData(pools[0]!.engine, pools.some((pool) => pool.kvBlocksEstimated));
+  if (shared) data.engine = engineData(pools[0]!.engine, pools.some((pool) => pool.kvBlocksEstimated), simulated);
   const speculative = pools[0]!.engine.speculative;
   if (speculative) data.speculative = { method: 'mtp', tokens: speculative.tokens, accept: [...speculative.accept] };
-  for (const pool of pools) data[pool.role] = poolData(pool, shared);
-  if (kvTransfer) data.kv_transfer = transferData(kvTransfer);
+  for (const pool of pools) data[pool.role] = poolData(pool, shared, timed, simulated);
+  if (kvTransfer && simulated) data.kv_transfer = transferData(kvTransfer);
   return data;
 }
 
-function poolData({ replicas, tp, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes }: PoolSpec, sharedEngine: boolean): Data {
+function poolData(pool: PoolSpec, sharedEngine: boolean, timed: boolean, simulated: boolean): Data {
+  const { replicas, engine, kvBlocks, kvBlocksEstimated, kvReserveBytes } = pool;
   const eviction = engine.blockManager === 'kvbm' ? { eviction: 'lineage' } : {};
   return {
     replicas,
-    tp,
-    ...(engine.ranks === undefined ? {} : { dp: engine.ranks }),
-    ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated) }),
+    ...shapeFields(shapeOf(pool)),
+    ...quantData(pool, timed),
+    ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated, simulated) }),
     kv: { ...(kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks }), ...eviction },
   };
 }
 
-function engineData(engine: EngineSpec, sized: boolean): Data {
+/** The parts that something reads. */
+function quantData({ quant, kvBlocksEstimated, moeTp }: PoolSpec, timed: boolean): Data {
+  if (quant === undefined) return {};
+  const { weights, moe, attention, kv } = quant;
+  const sized = timed || kvBlocksEstimated;
+  return { quant: { ...(sized ? { weights } : {}), ...(sized && moeTp !== undefined ? { moe } : {}), ...(timed ? { attention } : {}), kv } };
+}
+
+function engineData(engine: EngineSpec, sized: boolean, simulated: boolean): Data {
   return {
     name: engine.name,
     version: engine.version,
@@ -139,19 +152,27 @@ function engineData(engine: EngineSpec, sized: boolean): Data {
     prefix_caching: engine.prefixCaching,
     ...(engine.contextTokens === null ? {} : { context_length: engine.contextTokens }),
     ...(sized ? { memory_fraction: engine.memoryFraction } : {}),
-    ...(engine.name === 'vllm' ? { preemption: engine.preemption } : {}),
-    ...(engine.sglang ? sglangData(engine.sglang) : {}),
+    ...(engine.name === 'vllm' && simulated ? { preemption: engine.preemption } : {}),
+    ...(engine.admission === undefined ? {} : { admission: engine.admission }),
+    ...(engine.sglang ? sglangData(engine.sglang, simulated) : {}),
   };
 }
 
-function sglangData(sglang: SglangSpec): Data {
+function sglangData(sglang: SglangSpec, simulated: boolean): Data {
   return {
-    schedule_policy: sglang.schedulePolicy,
     max_prefill_tokens: sglang.maxPrefillTokens,
     ...(sglang.chunkedPrefillSize === DEFAULT_CHUNK_TOKENS ? {} : { chunked_prefill_size: sglang.chunkedPrefillSize }),
+    ...(simulated ? sglangOrder(sglang) : {}),
+  };
+}
+
+function sglangOrder(sglang: SglangSpec): Data {
+  return {
+    schedule_policy: sglang.schedulePolicy,
     clip_max_new_tokens: sglang.clipMaxNewTokens,
     schedule_conservativeness: sglang.scheduleConservativeness,
     decode_interval: sglang.decodeInterval,
+    ...(sglang.receiveInterval === undefined ? {} : { receive_interval: sglang.receiveInterval }),
   };
 }
 
@@ -166,6 +187,12 @@ function transferData(transfer: KvTransferSpec): Data {
     bytes_per_token: size(transfer.bytesPerToken),
     bytes_per_request: size(transfer.bytesPerRequest),
   };
+}
+
+function frontendData({ baseMs, tokensPerSecond, cores, dispatchMs }: FrontendSpec): Data {
+  const rate = tokensPerSecond === null ? {} : { rate: formatQuantity(tokensPerSecond, 'token rate') };
+  const isFree = baseMs === 0 && tokensPerSecond === null;
+  return { ...(isFree ? {} : { preprocess: { base: time(baseMs), ...rate, cores } }), dispatch: time(dispatchMs) };
 }
 
 function routerData(router: RouterSpec): Data {

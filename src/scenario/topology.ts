@@ -2,7 +2,8 @@ import type { Problem } from '../core/problem.js';
 import { checkTree } from './check.js';
 import { TOPOLOGY_FIELDS } from './fields.js';
 import type { PoolSpec } from './scenario.js';
-import { parseShape, shapeName, type Shape } from './shape.js';
+import type { ShapeSource } from './search-shapes.js';
+import { parseShape, shapeGpus, shapeName, type Shape } from './shape.js';
 import type { Tree } from './tree.js';
 
 /** One way to spend the GPUs on workers. */
@@ -19,15 +20,10 @@ interface Shapes {
   readonly pairs: readonly (readonly [Shape, Shape])[];
 }
 
-/** Dense models: shapes tried by `shapes: auto` (spec: perf-model section 4.3). */
-const AUTO_SHAPES: readonly Shape[] = [1, 2, 4, 8].map((tp) => ({ tp, dp: 1 }));
-
-const gpusOf = ({ tp, dp }: Shape): number => tp * dp;
-
 const MOST_LAYOUTS = 100_000;
 
 /** Reads `topology {modes, gpus, shapes, fill}` into every layout within its GPUs; whether the model fits is judged per candidate. */
-export function readTopology(tree: Tree, path: string, problems: Problem[]): readonly Layout[] {
+export function readTopology(tree: Tree, path: string, auto: ShapeSource, problems: Problem[]): readonly Layout[] {
   if (tree.kind !== 'map') {
     problems.push({ code: 'E-TYPE', ...tree.at, path, what: 'not a mapping', hint: "write '{modes: [agg, disagg], gpus: 8}'" });
     return [];
@@ -36,7 +32,8 @@ export function readTopology(tree: Tree, path: string, problems: Problem[]): rea
   const settings = checkTree(tree, TOPOLOGY_FIELDS, found);
   const gpus = settings.leaves.get('gpus');
   if (!gpus) found.push({ code: 'E-MISSING', ...tree.at, path: 'gpus', what: 'required', hint: "add 'gpus: 8'" });
-  const shapes = readShapes(tree.entries.get('shapes')?.value, found);
+  const most = gpus?.value;
+  const shapes = readShapes(tree.entries.get('shapes')?.value, () => auto(typeof most === 'number' ? most : 1), found);
   problems.push(...found.map((problem) => ({ ...problem, path: `${path}.${problem.path}` })));
   if (found.length > 0 || typeof gpus?.value !== 'number' || !shapes) return [];
   const modes = (settings.leaves.get('modes')?.value ?? ['agg', 'disagg']) as readonly Layout['mode'][];
@@ -55,8 +52,8 @@ export function readTopology(tree: Tree, path: string, problems: Problem[]): rea
   return layouts;
 }
 
-function readShapes(tree: Tree | undefined, problems: Problem[]): Shapes | null {
-  if (tree === undefined || (tree.kind === 'scalar' && tree.value === 'auto')) return { agg: AUTO_SHAPES, pairs: AUTO_SHAPES.map((shape) => [shape, shape]) };
+function readShapes(tree: Tree | undefined, auto: () => readonly Shape[], problems: Problem[]): Shapes | null {
+  if (tree === undefined || (tree.kind === 'scalar' && tree.value === 'auto')) return { agg: auto(), pairs: auto().map((shape) => [shape, shape]) };
   const refuse = (at: Tree, what: string): null => {
     problems.push({ code: 'E-TYPE', ...at.at, path: 'shapes', what, hint: "write 'auto', '[tp1, tp2]' or '{prefill: [tp1], decode: [tp2]}'" });
     return null;
@@ -88,7 +85,7 @@ function listLayouts(gpus: number, shapes: Shapes, modes: readonly Layout['mode'
   const roomFor = (used: number, more: number): boolean => used + more <= gpus;
   if (modes.includes('agg')) {
     for (const shape of shapes.agg) {
-      const size = gpusOf(shape);
+      const size = shapeGpus(shape);
       for (let n = 1; n * size <= gpus; n++) {
         if (full && roomFor(n * size, size)) continue;
         layouts.push({ mode: 'agg', label: `${n}×${shapeName(shape)}`, pools: [{ role: 'agg', replicas: n, shape }] });
@@ -97,7 +94,7 @@ function listLayouts(gpus: number, shapes: Shapes, modes: readonly Layout['mode'
   }
   if (modes.includes('disagg')) {
     for (const [prefill, decode] of shapes.pairs) {
-      const [p, d] = [gpusOf(prefill), gpusOf(decode)];
+      const [p, d] = [shapeGpus(prefill), shapeGpus(decode)];
       for (let n = 1; n * p + d <= gpus; n++) {
         for (let m = 1; n * p + m * d <= gpus; m++) {
           if (full && roomFor(n * p + m * d, Math.min(p, d))) continue;

@@ -7,7 +7,7 @@ import type { Worker, WorkerPool } from './worker-pool.js';
 const DECODE = 16;
 const P = { scheduled: 1, leaving: 2, held: 4 };
 const D = { scheduled: DECODE, leaving: 2 * DECODE, reserved: 8 * DECODE };
-const WAY = { asked: 256, moving: 512, landed: 1024 };
+const WAY = { asked: 256, moving: 512, landed: 1024, frontend: 2048, doorstep: 4096 };
 
 /** Places that a request can have at once. */
 const AGGREGATED = [D.scheduled, D.leaving];
@@ -31,7 +31,7 @@ export class Census {
     reservesFirst: boolean,
   ) {
     this.places = new Int32Array(columns.count);
-    this.allowed = new Set(pools.length === 1 ? AGGREGATED : reservesFirst ? DESTINATION_FIRST : SOURCE_FIRST);
+    this.allowed = new Set([WAY.frontend, WAY.doorstep, ...(pools.length === 1 ? AGGREGATED : reservesFirst ? DESTINATION_FIRST : SOURCE_FIRST)]);
   }
 
   /** Engines that do not tell of their requests leave nothing to count. */
@@ -39,11 +39,12 @@ export class Census {
     return this.pools.every(({ workers }) => workers.every(({ engine }) => engine.eachRequest !== undefined));
   }
 
-  /** @param moving requests whose cache is under way */
-  take(inFlight: number, moving: readonly number[]): void {
+  /** @param moving requests whose cache is under way; `outside`: those that have not reached the router */
+  take(inFlight: number, moving: readonly number[], outside: Iterable<number>): void {
     const { check, columns, places, seen } = this;
     for (const pool of this.pools) for (const worker of pool.workers) this.visit(worker);
     for (const request of moving) this.note(request, WAY.moving);
+    for (const request of outside) this.note(request, WAY.frontend);
     if (seen.length < inFlight) check.that(ABOUT.requests, false, 'a request in flight is somewhere', this.missing());
     check.equal(ABOUT.requests, seen.length, inFlight, 'the requests that are somewhere are those in flight');
     for (const request of seen) {
@@ -69,6 +70,7 @@ export class Census {
     });
     for (const request of worker.pendingReservations) this.note(request, WAY.asked);
     for (const request of worker.pendingActivations) this.note(request, WAY.landed);
+    for (const request of worker.doorstep) this.note(request, WAY.doorstep);
   }
 
   private note(request: number, place: number): void {

@@ -7,6 +7,7 @@ import { segmentsOf } from '../kv/segments.js';
 import type { BlockTable } from '../kv/block-table.js';
 import { Census } from './census.js';
 import type { SimulationConfig } from './config.js';
+import type { Frontend } from './frontend.js';
 import type { HandoffCoordinator } from './handoff.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
 
@@ -17,6 +18,7 @@ export interface CheckedParts {
   readonly driver: Driver;
   readonly pools: readonly WorkerPool[];
   readonly handoff: HandoffCoordinator | null;
+  readonly frontend: Frontend | null;
   readonly table: BlockTable;
 }
 
@@ -67,7 +69,7 @@ export class SimulationChecker {
     this.inFlight = inFlight;
     this.moves = moves;
     if (config.driver.kind === 'closed') check.that(ABOUT.requests, inFlight <= config.driver.concurrency, 'a closed loop has no more requests in flight than its concurrency');
-    if (this.census.isPossible) this.census.take(inFlight, handoff ? handoff.links.requests() : []);
+    if (this.census.isPossible) this.census.take(inFlight, handoff ? handoff.links.requests() : [], this.parts.frontend?.requests ?? []);
     if (inFlight === 0) for (const pool of pools) check.that(ABOUT.requests, pool.router.isIdle?.() ?? true, 'an idle router has nothing booked');
   }
 
@@ -83,7 +85,7 @@ export class SimulationChecker {
       if (columns.status[request] === STATUS.unfinished && !Number.isNaN(columns.arrivalMs[request]!)) open++;
     }
     check.equal(ABOUT.requests, driver.requestsInFlight, open, 'requests in flight = arrived - ended');
-    if (this.census.isPossible) this.census.take(open, handoff ? handoff.links.requests() : []);
+    if (this.census.isPossible) this.census.take(open, handoff ? handoff.links.requests() : [], this.parts.frontend?.requests ?? []);
     for (const pool of pools) {
       for (const worker of pool.workers) {
         check.at(nowMs, pool.config.name, worker.index);

@@ -2,7 +2,7 @@ import type { Check } from '../core/check.js';
 import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
 import type { ForcedChoice } from '../router/router.js';
-import type { EngineSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
+import type { EngineSpec, FrontendSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
 import type { DriverMode } from '../workload/driver.js';
 
@@ -26,6 +26,8 @@ export interface SimulationConfig {
   /** One `agg` pool, or `prefill` then `decode`. */
   readonly pools: readonly PoolConfig[];
   readonly router: RouterSpec;
+  /** Absent = requests reach the router at once. */
+  readonly frontend?: FrontendSpec;
   /** Seed of every router's generator. */
   readonly routerSeed: bigint;
   readonly driver: DriverMode;
@@ -39,6 +41,8 @@ export interface SimulationConfig {
   readonly maxWorkers?: number;
   /** Makes the engines; default the project's own. Tests put an oracle here. */
   readonly createEngine?: EngineFactory;
+  /** First requests of the workload that no latency counts; default 0. */
+  readonly warmupRequests?: number;
   /** Looks at every invariant after every pass: all workers together, one pass at a time. Changes no request's fate. */
   readonly check?: Check;
   /** Recorded choices to follow, by role (key-value router only). */

@@ -1,17 +1,23 @@
+import { poolCapacity } from '../analytic/capacity.js';
+import { estimateScenario } from '../analytic/estimate.js';
 import type { Check } from '../core/check.js';
 import { semanticsOf } from '../engine/semantics.js';
 import { buildReport } from '../metrics/build-report.js';
-import { completedSet } from '../metrics/completed.js';
+import { buildEstimateReport } from '../metrics/estimate-report.js';
+import { completedSet, type CompletedSet } from '../metrics/completed.js';
 import type { Observations } from '../metrics/observations.js';
 import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
-import type { Load, Scenario } from '../scenario/scenario.js';
-import { gpusPerWorker } from '../scenario/shape.js';
+import type { Load, PoolSpec, Scenario } from '../scenario/scenario.js';
+import { gpusPerWorker, layoutOf } from '../scenario/shape.js';
+import { requireModel } from '../timing/catalogue.js';
+import { passStepTimes, stepTimesOf, type StepTimedPool } from '../timing/pool-steps.js';
 import { createTiming } from '../timing/registry.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
+import { WorkloadBuilder } from '../workload/builder.js';
 import type { DriverMode } from '../workload/driver.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
@@ -21,7 +27,8 @@ import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
   readonly report: Report;
-  readonly observations: Observations;
+  /** Null where nothing was simulated (`run.estimator: analytic`). */
+  readonly observations: Observations | null;
   readonly series: RunSeries;
 }
 
@@ -33,20 +40,42 @@ export interface ExecuteOptions {
 }
 
 /** Reads or makes the workload of a scenario. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
-export function prepareWorkload({ workload, run, deployment }: Scenario): Promise<Workload> {
+export async function prepareWorkload({ workload, run, deployment }: Scenario): Promise<Workload> {
+  // Closed forms take their lengths from the scenario.
+  if (run.estimator === 'analytic') return new WorkloadBuilder('synthetic', deployment.pools[0]!.engine.blockTokens).finish([]);
   return buildWorkload(workload, { seed: run.seed, blockTokens: deployment.pools[0]!.engine.blockTokens, strict: run.fidelity === 'realistic', fidelity: run.fidelity });
 }
 
-/** Simulates a scenario on its workload. */
+/** Simulates a scenario on its workload, or answers it by closed forms. */
 export function executeScenario(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): RunOutcome {
+  if (scenario.run.estimator === 'analytic') return estimate(scenario);
   const { config, table, timing } = prepare(scenario, workload, options);
-  return finish(scenario, workload, timing, runSimulation(config, workload, table, options.check));
+  return finish(scenario, workload, config, timing, runSimulation(config, workload, table, options.check));
 }
 
 /** The same, giving way to signals and timers now and then. */
 export async function executeScenarioAsync(scenario: Scenario, workload: Workload, options: ExecuteOptions = {}): Promise<RunOutcome> {
+  if (scenario.run.estimator === 'analytic') return estimate(scenario);
   const { config, table, timing } = prepare(scenario, workload, options);
-  return finish(scenario, workload, timing, await runSimulationAsync(config, workload, table, options.check));
+  return finish(scenario, workload, config, timing, await runSimulationAsync(config, workload, table, options.check));
+}
+
+/** Closed forms over the step times of each pool. */
+function estimate(scenario: Scenario): RunOutcome {
+  const { deployment, timing: spec, run } = scenario;
+  const timed = (pool: PoolSpec): StepTimedPool => ({
+    model: deployment.model,
+    hardware: deployment.hardware,
+    engine: pool.engine,
+    tp: pool.tp,
+    spec,
+    rules: timingRules(run.fidelity, pool.engine.name),
+    kvBlocks: pool.kvBlocks,
+  });
+  const figures = estimateScenario(scenario, { stepTimesOf: (pool) => stepTimesOf(timed(pool)), layers: deployment.model === null ? 0 : requireModel(deployment.model).layers });
+  const timing = deployment.pools.map((pool) => createTiming(spec, timed(pool), timed(pool).rules).description);
+  const report = buildEstimateReport({ scenario, scenarioHash: scenarioHash(scenario), figures, timing });
+  return { report, observations: null, series: { ttftMs: [], tpotMs: [], timeline: null } };
 }
 
 interface Prepared {
@@ -70,7 +99,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp }, timingRules(run.fidelity, pool.engine.name)),
+    createTiming(scenario.timing, { model: deployment.model, hardware: deployment.hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant }, timingRules(run.fidelity, pool.engine.name)),
   );
   const config: SimulationConfig = {
     semantics,
@@ -86,10 +115,12 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
     })),
     router: scenario.router,
+    ...(scenario.frontend ? { frontend: scenario.frontend } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,
     kvTransfer: deployment.kvTransfer,
+    ...(scenario.report.warmupRequests === undefined ? {} : { warmupRequests: scenario.report.warmupRequests }),
     impossibleHandoff: run.fidelity === 'aisimulate' ? 'failed' : 'rejected',
   };
   return { config, timing: timings.map(({ description }) => description) };
@@ -106,10 +137,10 @@ function driverMode(load: Load): DriverMode {
   }
 }
 
-function finish(scenario: Scenario, workload: Workload, timing: readonly TimingDescription[], seen: Observations): RunOutcome {
+function finish(scenario: Scenario, workload: Workload, config: SimulationConfig, timing: readonly TimingDescription[], seen: Observations): RunOutcome {
   const observations: Observations = { ...seen, warnings: [...workload.warnings, ...seen.warnings] };
-  const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing });
-  const completed = completedSet(observations.requests);
+  const completed = completedSet(observations.requests, observations.warmupRequests);
+  const report = buildReport({ scenario, scenarioHash: scenarioHash(scenario), observations, timing, capacity: capacities(scenario, config, completed) });
   return {
     report,
     observations,
@@ -119,4 +150,16 @@ function finish(scenario: Scenario, workload: Workload, timing: readonly TimingD
       timeline: timelineOf(observations, scenario.report.intervalMs),
     },
   };
+}
+
+/** What each pool could serve of requests like those completed, on average. */
+function capacities({ deployment }: Scenario, { pools }: SimulationConfig, { requests, inputTokens, outputTokens, reusedTokens }: CompletedSet): number[] {
+  if (requests === 0) return [];
+  const isl = Math.max(1, Math.round(inputTokens / requests));
+  const lengths = { isl, osl: Math.max(1, Math.round(outputTokens / requests)), prefix: Math.min(isl - 1, Math.round(reusedTokens / requests)) };
+  return deployment.pools.map((pool, index) => {
+    const { timing, prefillSpeedup, decodeSpeedup } = pools[index]!;
+    const context = { kvBlocks: pool.kvBlocks, blockTokens: pool.engine.blockTokens, speedup: prefillSpeedup, decodeSpeedup: decodeSpeedup / (prefillSpeedup || 1), ranks: pool.engine.ranks ?? 1 };
+    return poolCapacity(pool, lengths, passStepTimes(timing, context));
+  });
 }

@@ -12,9 +12,10 @@ export interface LaneHost {
 }
 
 /** Nothing that one worker does can be noticed by another, nor change when requests arrive. */
-export function canRunApart({ pools, driver, maxWorkers, check }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
+export function canRunApart({ pools, driver, maxWorkers, check, frontend }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
   const arrivesByTrace = driver.kind === 'open' && graph === undefined && sessionCount === requestCount;
-  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && maxWorkers === undefined && check === undefined && arrivesByTrace;
+  const meetsAtOnce = frontend === undefined && pools[0]!.engine.admission === undefined;
+  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && arrivesByTrace;
 }
 
 /**

@@ -12,7 +12,11 @@ export class Recorder {
   private readonly gapRuns: (number[] | undefined)[];
   private rates = new Float64Array(256);
 
-  constructor(readonly columns: RequestColumns) {
+  /** @param warmup so many of the first requests are left out of the gap statistics: their engines keep their gaps apart */
+  constructor(
+    readonly columns: RequestColumns,
+    private readonly warmup = 0,
+  ) {
     this.gapRuns = new Array<number[] | undefined>(columns.count);
   }
 
@@ -28,7 +32,7 @@ export class Recorder {
     const runs = this.gapRuns[request];
     if (runs === undefined) return;
     this.gapRuns[request] = undefined;
-    if (status !== STATUS.completed) return;
+    if (status !== STATUS.completed || request < this.warmup) return;
     for (let i = 0; i < runs.length; i += 2) this.addGaps(runs[i]!, runs[i + 1]!);
   }
 

@@ -6,9 +6,11 @@ import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
 import { checkConservation, runWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
+import { Frontend } from './frontend.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
 import { PassCalendar, sortByRank } from './pass-calendar.js';
+import { beginRanks } from './rank-passes.js';
 import { Recorder } from './recorder.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
 
@@ -29,6 +31,7 @@ export class Simulation {
   private readonly pools: WorkerPool[];
   private readonly entry: WorkerPool;
   private readonly handoff: HandoffCoordinator | null;
+  private readonly frontend: Frontend | null;
   private readonly calendar: PassCalendar;
   /** Set where workers never meet. */
   private readonly lanes: Lanes | null;
@@ -55,16 +58,17 @@ export class Simulation {
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
-    this.recorder = new Recorder(this.columns);
+    this.recorder = new Recorder(this.columns, config.warmupRequests);
     this.driver = new Driver(workload, config.driver);
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role)));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
     this.handoff = this.createHandoff();
+    this.frontend = config.frontend ? new Frontend(config.frontend, workload.promptTokens) : null;
     this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
-    const { columns, driver, pools, handoff } = this;
-    this.checker = config.check ? new SimulationChecker(config.check, { config, columns, driver, pools, handoff, table }) : null;
+    const { columns, driver, pools, handoff, frontend } = this;
+    this.checker = config.check ? new SimulationChecker(config.check, { config, columns, driver, pools, handoff, frontend, table }) : null;
     this.farthestMs = config.check ? -Infinity : (config.maxTimeMs ?? Infinity);
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
   }
@@ -91,7 +95,7 @@ export class Simulation {
       return isOver;
     }
     for (let count = 0; count < instants; count++) {
-      const next = Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity);
+      const next = Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity, this.frontend ? this.frontend.nextMs() : Infinity);
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
         this.nowMs = this.config.maxTimeMs;
@@ -126,6 +130,7 @@ export class Simulation {
     const plays = this.driver.plays();
     return {
       requests: this.columns,
+      ...(this.config.warmupRequests === undefined ? {} : { warmupRequests: this.config.warmupRequests }),
       gaps: this.recorder.gaps,
       gapRates: this.recorder.gapRates,
       pools: this.pools.map((pool) => pool.observe(this.nowMs)),
@@ -202,6 +207,7 @@ export class Simulation {
         changed = true;
       }
       for (let request = this.driver.pop(this.nowMs); request >= 0; request = this.driver.pop(this.nowMs)) this.arrive(request);
+      if (this.frontend) for (let request = this.frontend.pop(this.nowMs); request >= 0; request = this.frontend.pop(this.nowMs)) this.dispatch(request);
       // A transfer or an arrival may have cut work short at a pass end of this very instant: it comes before any start.
       if (this.calendar.hasEnd(this.nowMs)) changed = true;
       else if (this.startWorkers()) changed = true;
@@ -242,12 +248,21 @@ export class Simulation {
 
   private arrive(request: number): void {
     this.columns.arrivalMs[request] = this.driver.arrivalMs(request, this.nowMs);
+    if (this.frontend) this.frontend.accept(request, this.nowMs);
+    else this.dispatch(request);
+  }
+
+  /** A request reaches the router. */
+  private dispatch(request: number): void {
     if (this.handoff) return this.handoff.arrive(request);
     const router = this.entry.router;
     const worker = this.entry.workers[router.route(request)]!;
     this.columns.decodeWorker[request] = worker.index;
     this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
-    worker.engine.submit(request, this.nowMs, this.passesBegun());
+    if (worker.group.isBusy && worker.pool.config.engine.admission === 'next_pass') {
+      worker.doorstep.push(request);
+      worker.engine.cut(this.nowMs, this.passesBegun());
+    } else worker.engine.submit(request, this.nowMs, this.passesBegun());
     this.noteEnd(worker);
     this.wake(worker.group);
   }
@@ -308,25 +323,40 @@ export class Simulation {
 
   /** Every rank that can run starts now and ends with the slowest. */
   private beginPass(group: WorkerGroup): boolean {
-    let endMs = -1;
-    const { ranks } = group;
-    if (ranks.length === 1) {
-      endMs = ranks[0]!.engine.begin(this.nowMs, this.horizonMs(ranks[0]!));
-      if (endMs >= 0) ranks[0]!.engine.settle(endMs);
-    } else {
-      const running = ranks.filter(({ engine }) => {
-        const end = engine.begin(this.nowMs, this.nowMs);
-        endMs = Math.max(endMs, end);
-        return end >= 0;
-      });
-      for (const { engine } of running) engine.settle(endMs);
-    }
+    let endMs = this.beginRun(group);
+    if (group.pool.config.engine.admission !== undefined) endMs = this.letIn(group, endMs);
+    group.isBusy = endMs >= 0;
     if (endMs >= 0) {
       group.passEndMs = endMs;
       group.startedMs = this.nowMs;
       group.startRound = this.startRound;
     }
     return endMs >= 0;
+  }
+
+  private beginRun({ ranks, pool }: WorkerGroup): number {
+    if (ranks.length > 1) return beginRanks(ranks, this.nowMs, this.config.semantics.ranksShareWork);
+    const { engine } = ranks[0]!;
+    const endMs = engine.begin(this.nowMs, this.horizonMs(ranks[0]!), this.nextDispatchMs(pool));
+    if (endMs >= 0) engine.settle(endMs);
+    return endMs;
+  }
+
+  /** Requests on the doorstep come in behind the pass that began now, or at once where none did. Returns the end of what is in flight, or -1. */
+  private letIn(group: WorkerGroup, endMs: number): number {
+    let came = false;
+    for (const { engine, doorstep } of group.ranks) {
+      for (const request of doorstep) engine.submit(request, this.nowMs, true);
+      if (doorstep.length > 0) came = true;
+      doorstep.length = 0;
+    }
+    if (endMs < 0) return came ? this.beginRun(group) : -1;
+    return group.ranks.length === 1 ? group.ranks[0]!.engine.nextChangeMs() : endMs;
+  }
+
+  /** When the only worker gets its next request, as far as that is known. */
+  private nextDispatchMs(pool: WorkerPool): number {
+    return this.frontend && pool === this.entry && pool.groups.length === 1 ? this.frontend.nextMs() : Infinity;
   }
 
   /** Passes that start later are not worth planning; what comes before cuts them short. Handoffs are tried one per pass end. */

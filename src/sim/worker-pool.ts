@@ -23,6 +23,8 @@ export interface Worker {
   /** The first of them found no room: nothing changes before something is released. */
   reservationRefused: boolean;
   readonly pendingActivations: number[];
+  /** Requests that come in when the pass after the one in flight has begun (`EngineSpec.admission`). */
+  readonly doorstep: number[];
 }
 
 /** The ranks of one worker: a group of one without data parallelism. */
@@ -35,6 +37,8 @@ export interface WorkerGroup {
   state: 'starting' | 'active' | 'draining' | 'removed';
   /** End of the pass in flight; Infinity when idle. */
   passEndMs: number;
+  /** It had something to run when it was last asked: a new request finds its next pass planned. */
+  isBusy: boolean;
   /** How often workers had been started in the instant in which its pass in flight began: 0 = at once. */
   startRound: number;
   /** When the work in flight began, ms. */
@@ -110,6 +114,7 @@ export class WorkerPool {
       role: config.role,
       maxWorkers: this.maxWorkers * this.ranks,
       ranks: this.ranks,
+      ranksByLoad: simulation.semantics.ranksShareWork,
       table,
       promptTokens: workload.promptTokens,
       random: new Wyrand(simulation.routerSeed),
@@ -124,7 +129,7 @@ export class WorkerPool {
     const index = this.groups.length;
     if (index >= this.maxWorkers) throw new Error(`pool ${this.config.name} may have ${this.maxWorkers} workers at most`);
     this.count(nowMs, 1);
-    const group: WorkerGroup = { pool: this, index, number: -1, ranks: [], state: 'starting', passEndMs: Infinity, startRound: 0, startedMs: -Infinity, queuedToStart: false };
+    const group: WorkerGroup = { pool: this, index, number: -1, ranks: [], state: 'starting', passEndMs: Infinity, isBusy: false, startRound: 0, startedMs: -Infinity, queuedToStart: false };
     for (let rank = 0; rank < this.ranks; rank++) group.ranks.push(this.createRank(group, index * this.ranks + rank));
     this.workers.push(...group.ranks);
     this.groups.push(group);
@@ -137,7 +142,7 @@ export class WorkerPool {
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
     const core = (this.simulation.createEngine ?? createEngine)(
-      { role, workerIndex: index, engine, kvBlocks, semantics, timing, mayBeCut: this.simulation.maxTimeMs !== null, prefillSpeedup, decodeSpeedup },
+      { role, workerIndex: index, engine, kvBlocks, semantics, timing, mayBeCut: this.simulation.maxTimeMs !== null, warmupRequests: this.simulation.warmupRequests ?? 0, prefillSpeedup, decodeSpeedup },
       {
         promptTokens: this.workload.promptTokens,
         outputTokens: this.workload.outputTokens,
@@ -148,7 +153,7 @@ export class WorkerPool {
         cacheNewsAtPassEnd: listener !== DEAF && this.simulation.router.indexVisible === 'pass_end',
       },
     );
-    return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [] };
+    return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [], doorstep: [] };
   }
 
   /** From now on the router may choose it. */
@@ -166,7 +171,7 @@ export class WorkerPool {
   /** Removes a draining worker that has nothing left to do. */
   removeIfEmpty(group: WorkerGroup, nowMs: number): void {
     if (group.state !== 'draining' || group.passEndMs !== Infinity) return;
-    const isBusy = (worker: Worker): boolean => !worker.engine.isEmpty() || worker.pendingReservations.length + worker.pendingActivations.length > 0;
+    const isBusy = (worker: Worker): boolean => !worker.engine.isEmpty() || worker.pendingReservations.length + worker.pendingActivations.length + worker.doorstep.length > 0;
     if (group.ranks.some(isBusy)) return;
     group.state = 'removed';
     for (const { index } of group.ranks) this.router.remove(index);

@@ -3,7 +3,7 @@ import type { Scenario, SloSpec } from '../scenario/scenario.js';
 import { shapeName, shapeOf } from '../scenario/shape.js';
 import { metricValue, rankOrder } from './pareto.js';
 import type { CandidateResult, SweepResult } from './result.js';
-import { statedErrorPct, withinError } from './timing-error.js';
+import { pairError, tied } from './timing-error.js';
 import { durationText, metricText, numberText } from './words.js';
 
 export type Verdict = 'agg' | 'disagg' | 'either';
@@ -96,7 +96,7 @@ function simulatedVerdict(agg: CandidateResult | null, disagg: CandidateResult |
   if (disagg === null) return { verdict: 'agg', because: 'no disaggregated candidate is feasible', ...ids };
   const [left, right] = [metricValue(agg, metric)!, metricValue(disagg, metric)!];
   const because = `${metric} at best ${metricText(metric, left)} aggregated, ${metricText(metric, right)} disaggregated`;
-  if (withinError(left, right, statedErrorPct(metric, agg.report?.timing ?? []))) return { verdict: 'either', because: `${because}: within the timing error`, ...ids };
+  if (tied(pairError(metric, agg.report!, disagg.report!), left, right)) return { verdict: 'either', because: `${because}: within the timing error`, ...ids };
   return { verdict: agg.rank < disagg.rank ? 'agg' : 'disagg', because, ...ids };
 }
 

@@ -1,6 +1,6 @@
 import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
-import { statedErrorPct, withinError } from './timing-error.js';
+import { pairError, tied } from './timing-error.js';
 
 export interface NamedReport {
   readonly name: string;
@@ -17,9 +17,9 @@ export interface Difference {
   readonly difference: number | null;
   /** Of the first, percent; null also where the first is 0. */
   readonly percent: number | null;
-  /** The larger of both runs' stated errors for the metric, percent; null = unknown. */
+  /** Up to which the two differ without meaning it (`pairError`), percent of the first; null = unknown. */
   readonly timing_error_pct: number | null;
-  /** Whether the difference is larger than that error of the first; null = cannot tell. */
+  /** Whether the difference is larger than that; null = cannot tell. */
   readonly exceeds_error: boolean | null;
 }
 
@@ -41,8 +41,7 @@ const ROUNDING = 1e-9;
 type Figure = NamedReport & { readonly value: number | null };
 
 function compareMetric(metric: string, first: Figure, other: Figure): Difference {
-  const errors = [first, other].map(({ report }) => statedErrorPct(metric, report.timing));
-  const error = errors.some((each) => each === null) ? null : Math.max(...(errors as number[]));
+  const error = pairError(metric, first.report, other.report);
   const known = first.value !== null && other.value !== null;
   const difference = known ? other.value! - first.value! : null;
   return {
@@ -52,7 +51,7 @@ function compareMetric(metric: string, first: Figure, other: Figure): Difference
     value: other.value,
     difference,
     percent: difference === null || first.value === 0 ? null : (difference / Math.abs(first.value!)) * 100,
-    timing_error_pct: error,
-    exceeds_error: !known ? null : Math.abs(difference!) < ROUNDING ? false : error === null ? null : !withinError(first.value!, other.value!, error),
+    timing_error_pct: error.pct,
+    exceeds_error: !known ? null : Math.abs(difference!) < ROUNDING ? false : error.pct === null ? null : !tied(error, first.value!, other.value!),
   };
 }

@@ -13,6 +13,8 @@ export interface CandidateJson {
   readonly margins: readonly Margin[];
   readonly rank: number;
   readonly on_front: boolean;
+  /** Of the front only. */
+  readonly tied_with?: readonly string[];
 }
 
 /** sweep.json (`dynotwin.sweep/1`), key order as here; no wall time, no host. */
@@ -54,7 +56,7 @@ export function sweepJson(result: SweepResult): SweepJson {
     binding_constraint: result.bindingConstraint,
     failures: result.candidates.filter(({ status }) => status === 'failed').map((failed) => ({ id: idOf(failed), reason: failed.reason })),
     illegal,
-    candidates: result.candidates.map(({ candidate, status, reason, metrics, feasible, margins, rank, onFront }) => ({
+    candidates: result.candidates.map(({ candidate, status, reason, metrics, feasible, margins, rank, onFront, tiedWith }) => ({
       id: candidate.id,
       status,
       reason,
@@ -64,6 +66,7 @@ export function sweepJson(result: SweepResult): SweepJson {
       margins,
       rank,
       on_front: onFront,
+      ...(tiedWith === undefined ? {} : { tied_with: tiedWith }),
     })),
   };
 }
@@ -82,7 +85,7 @@ export type StoredCandidate = Omit<CandidateResult, 'candidate' | 'report'> & { 
 export function readSweepJson(text: string, file: string): StoredSweep {
   const json = parse(text) as SweepJson | null;
   if (json?.schema !== 'dynotwin.sweep/1') throw new InputError({ code: 'E-KIND', file, what: "no sweep.json: 'schema' is not 'dynotwin.sweep/1'", hint: 'give the output folder of sweep or plan' });
-  const candidates = json.candidates.map(({ on_front, ...row }): StoredCandidate => ({ ...row, onFront: on_front }));
+  const candidates = json.candidates.map(({ on_front, tied_with, ...row }): StoredCandidate => ({ ...row, onFront: on_front, ...(tied_with === undefined ? {} : { tiedWith: tied_with }) }));
   const byId = new Map(candidates.map((candidate) => [candidate.id, candidate]));
   const find = (id: string): StoredCandidate => {
     const found = byId.get(id);

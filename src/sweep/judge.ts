@@ -1,11 +1,8 @@
 import type { Sweep } from '../scenario/scenario.js';
 import { judgeConstraints, totalViolation, worstViolation } from './constraints.js';
 import { metricValue, paretoFront, rankOrder } from './pareto.js';
-import { recommend } from './recommend.js';
-import type { CandidateResult, SweepResult } from './result.js';
-
-/** A candidate that ran, before anyone judged it. */
-export type Measured = Pick<CandidateResult, 'candidate' | 'status' | 'reason' | 'report' | 'metrics'>;
+import { recommend, tiedWith } from './recommend.js';
+import type { CandidateResult, Measured, SweepResult } from './result.js';
 
 /**
  * Judges a finished sweep: feasibility, front, ranking, recommendations, nearest misses (spec:
@@ -28,7 +25,7 @@ export function judgeSweep(sweep: Sweep, measured: readonly Measured[]): SweepRe
 
   const onFront = new Set(front);
   const ranked = [...front, ...feasible.filter((item) => !onFront.has(item)), ...misses, ...failed];
-  const results = new Map<(typeof judged)[number], CandidateResult>(ranked.map((item, index) => [item, { ...item, onFront: onFront.has(item), rank: index + 1 }]));
+  const results = new Map<(typeof judged)[number], CandidateResult>(ranked.map((item, index) => [item, { ...item, onFront: onFront.has(item), ...(onFront.has(item) ? { tiedWith: tiedWith(item, feasible, objectives) } : {}), rank: index + 1 }]));
   const of = (items: typeof judged): CandidateResult[] => items.map((item) => results.get(item)!);
   const nearest = feasible.length === 0 ? misses.slice(0, 3) : [];
   return {

@@ -1,7 +1,7 @@
 import type { Objective } from '../scenario/scenario.js';
 import { crowdingDistances, kneeIndex, metricValue, scoresOf } from './pareto.js';
-import type { CandidateResult, Recommendation } from './result.js';
-import { statedErrorPct, withinError } from './timing-error.js';
+import type { CandidateResult, Measured, Recommendation } from './result.js';
+import { ownHalfWidthLn, pairError, statedErrorPct, tied } from './timing-error.js';
 import { metricText, percentText } from './words.js';
 
 interface Pick {
@@ -26,25 +26,30 @@ export function recommend(front: readonly CandidateResult[], feasible: readonly 
     else if (chosen.size < top) chosen.set(candidate, { label, reasons: [reason] });
   }
   return [...chosen].map(([candidate, { label, reasons }]) => {
-    const tied = tiedWith(candidate, feasible, objectives);
+    const ties = candidate.tiedWith ?? tiedWith(candidate, feasible, objectives);
     return {
       candidate,
       label,
-      reasons: [...reasons, ...figures(candidate, objectives), ...candidate.margins.map(marginText), tieText(candidate, tied, objectives)],
-      tiedWith: tied,
+      reasons: [...reasons, ...figures(candidate, objectives), ...candidate.margins.map(marginText), tieText(candidate, ties, objectives)],
+      tiedWith: ties,
     };
   });
 }
 
-/** Feasible candidates closer than the timing source's stated error in every objective, by id. */
-export function tiedWith(candidate: CandidateResult, feasible: readonly CandidateResult[], objectives: readonly Objective[]): string[] {
-  const close = (other: CandidateResult): boolean =>
-    objectives.every(({ metric }) => withinError(metricValue(candidate, metric)!, metricValue(other, metric)!, statedErrorPct(metric, candidate.report?.timing ?? [])));
+/** Feasible candidates closer than the timing error of both in every objective, by id (spec: scenario section 3). */
+export function tiedWith(candidate: Measured, feasible: readonly Measured[], objectives: readonly Objective[]): string[] {
+  const close = (other: Measured): boolean =>
+    objectives.every(({ metric }) => {
+      const [value, otherValue] = [metricValue(candidate, metric)!, metricValue(other, metric)!];
+      return value === otherValue || tied(pairError(metric, candidate.report ?? NO_TIMING, other.report ?? NO_TIMING), value, otherValue);
+    });
   return feasible
     .filter((other) => other !== candidate && close(other))
     .map((other) => other.candidate.id)
     .sort();
 }
+
+const NO_TIMING = { timing: [] };
 
 function ranking(feasible: readonly CandidateResult[], objective: Objective): Pick[] {
   return feasible.map((candidate, index) =>
@@ -115,10 +120,17 @@ function marginText({ constraint, margin, value, bound }: CandidateResult['margi
   return `Meets ${constraint}: ${metricText(metric, value)}${bound === 0 ? '' : `, ${percentText(margin)} to spare`}.`;
 }
 
-function tieText(candidate: CandidateResult, tied: readonly string[], objectives: readonly Objective[]): string {
-  const errors = objectives.map(({ metric }) => ({ metric, error: statedErrorPct(metric, candidate.report?.timing ?? []) }));
-  const stated = errors.map(({ metric, error }) => `${metric} ${error === null ? 'unknown' : `±${error}%`}`).join(', ');
-  if (tied.length === 0) return `No other candidate lies within the stated timing error (${stated}).`;
-  const named = tied.length > 5 ? `${tied.slice(0, 5).join(', ')} and ${tied.length - 5} more` : tied.join(', ');
+function tieText(candidate: CandidateResult, ties: readonly string[], objectives: readonly Objective[]): string {
+  const stated = objectives.map(({ metric }) => `${metric} ${errorText(metric, candidate)}`).join(', ');
+  if (ties.length === 0) return `No other candidate lies within the stated timing error (${stated}).`;
+  const named = ties.length > 5 ? `${ties.slice(0, 5).join(', ')} and ${ties.length - 5} more` : ties.join(', ');
   return `Tied within the stated timing error (${stated}) with ${named}.`;
+}
+
+/** `±12%`, or the interval, of which what two candidates share does not count between them. */
+function errorText(metric: string, { report }: CandidateResult): string {
+  const halfWidth = ownHalfWidthLn(metric, report ?? NO_TIMING);
+  if (halfWidth !== null) return `90% within ×/÷${Math.exp(halfWidth).toFixed(2)} less what both share`;
+  const pct = statedErrorPct(metric, report?.timing ?? []);
+  return pct === null ? 'unknown' : `±${pct}%`;
 }

@@ -28,9 +28,14 @@ export interface CandidateResult {
   /** Against every constraint; empty when it failed. */
   readonly margins: readonly Margin[];
   readonly onFront: boolean;
+  /** Of the front: ids of feasible candidates closer than the timing error in every objective. */
+  readonly tiedWith?: readonly string[];
   /** 1 = best. Feasible ones first. */
   readonly rank: number;
 }
+
+/** A candidate that ran, before anyone judged it. */
+export type Measured = Pick<CandidateResult, 'candidate' | 'status' | 'reason' | 'report' | 'metrics'>;
 
 export interface Recommendation {
   readonly candidate: CandidateResult;
@@ -38,7 +43,7 @@ export interface Recommendation {
   readonly label: string;
   /** Sentences for why.md. */
   readonly reasons: readonly string[];
-  /** Ids closer than the timing source's stated error. */
+  /** Ids closer than the timing error. */
   readonly tiedWith: readonly string[];
   /** `plan` over both modes only. */
   readonly advice?: Advice;

@@ -6,8 +6,8 @@ import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
 import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
-import { judgeSweep, type Measured } from './judge.js';
-import type { SweepResult } from './result.js';
+import { judgeSweep } from './judge.js';
+import type { Measured, SweepResult } from './result.js';
 
 /** What all candidates of one workload share. */
 export interface SharedWorkload {
@@ -72,6 +72,7 @@ const THREAD_FILE = new URL(import.meta.url.endsWith('.ts') ? '../../dist/sweep/
 
 /** Equal for scenarios that share one workload. */
 function workloadKey({ workload, run, deployment }: Scenario): string {
+  if (run.estimator === 'analytic') return 'none';
   // Traces are read the same whatever the block size; generated prompts are cut to it.
   const blockTokens = workload.source.kind === 'trace' ? 0 : deployment.pools[0]!.engine.blockTokens;
   return JSON.stringify([workload, run.seed, run.fidelity, blockTokens]);

@@ -16,36 +16,67 @@ const count = z.number().int().positive();
 const quantization = z.enum(['bf16', 'fp8', 'fp8_block', 'nvfp4', 'mxfp4', 'int4']);
 export type Quantization = z.infer<typeof quantization>;
 
-const modelSchema = z.strictObject({
-  /** Further Hugging Face names of the same geometry. */
-  aliases: z.array(z.string()).default([]),
-  /** dense: Llama-like, two all-reduces a layer; moe: experts; mla: latent attention. */
-  family: z.enum(['dense', 'moe', 'mla']),
-  layers: count,
-  /** Layers that keep a KV cache; all of them if absent. */
-  kv_layers: count.optional(),
-  hidden: count,
-  heads: count,
-  kv_heads: count,
-  head_dim: count,
-  ffn: z.number().int().min(0),
-  vocab: count,
-  experts: count.optional(),
-  top_k: count.optional(),
-  shared_experts: count.optional(),
-  moe_ffn: count.optional(),
-  q_lora_rank: count.optional(),
-  kv_lora_rank: count.optional(),
-  rope_dim: count.optional(),
-  /** Sliding window in tokens, on some layers or all. */
-  window: count.optional(),
-  qk_norm: z.boolean().default(false),
-  quant: quantization.default('bf16'),
-  /** Tokens it was trained for. */
-  context: count.optional(),
-});
+/** Gated delta net (linear attention): heads and widths of keys and values, kernel of its convolution. */
+const linearAttention = z.strictObject({ layers: count, key_heads: count, value_heads: count, key_dim: count, value_dim: count, conv: count });
+
+const modelSchema = z
+  .strictObject({
+    /** Further Hugging Face names of the same geometry. */
+    aliases: z.array(z.string()).default([]),
+    /** dense: Llama-like, two all-reduces a layer; moe: experts; mla: latent attention and experts. */
+    family: z.enum(['dense', 'moe', 'mla']),
+    layers: count,
+    /** First layers that have a feed-forward of `ffn` in place of experts. */
+    dense_layers: z.number().int().min(0).default(0),
+    hidden: count,
+    heads: count,
+    kv_heads: count,
+    head_dim: count,
+    /** The query projection also makes a gate of the attention's width. */
+    output_gate: z.boolean().default(false),
+    ffn: z.number().int().min(0),
+    vocab: count,
+    experts: count.optional(),
+    top_k: count.optional(),
+    moe_ffn: count.optional(),
+    /** Experts that every token passes, and their width together. */
+    shared_experts: count.optional(),
+    shared_ffn: count.optional(),
+    /** Latent attention: ranks of queries and cache, widths of a head with and without position, of its values. */
+    q_lora_rank: count.optional(),
+    kv_lora_rank: count.optional(),
+    rope_dim: count.optional(),
+    nope_dim: count.optional(),
+    v_dim: count.optional(),
+    /** Sparse attention: a small index picks `top_k` cached tokens. */
+    index: z.strictObject({ top_k: count, heads: count, head_dim: count }).optional(),
+    /** Sliding window in tokens, and the layers that have it. */
+    window: count.optional(),
+    window_layers: count.optional(),
+    /** Layers without a growing KV cache; the others attend in full. */
+    linear: linearAttention.optional(),
+    /** Layers of the checkpoint's multi-token prediction. */
+    nextn: z.number().int().min(0).default(0),
+    qk_norm: z.boolean().default(false),
+    quant: quantization.default('bf16'),
+    /** Tokens it was trained for. */
+    context: count.optional(),
+  })
+  .check(({ value, issues }) => {
+    const miss = (field: string): void => void issues.push({ code: 'custom', message: 'missing', path: [field], input: value });
+    const needed = value.family === 'dense' ? [] : (['experts', 'top_k', 'moe_ffn'] as const);
+    const latent = value.family === 'mla' ? (['q_lora_rank', 'kv_lora_rank', 'rope_dim', 'nope_dim', 'v_dim'] as const) : [];
+    for (const field of [...needed, ...latent]) if (value[field] === undefined) miss(field);
+    if ((value.shared_experts === undefined) !== (value.shared_ffn === undefined)) miss(value.shared_ffn === undefined ? 'shared_ffn' : 'shared_experts');
+    if ((value.window === undefined) !== (value.window_layers === undefined)) miss(value.window === undefined ? 'window' : 'window_layers');
+  });
 /** Geometry of a model; lengths in elements. */
 export type Model = z.infer<typeof modelSchema> & { readonly name: string };
+
+/** Layers that attend over a KV cache. */
+export function attentionLayers({ layers, linear }: Model): number {
+  return layers - (linear?.layers ?? 0);
+}
 
 const perGpuCount = z.record(z.string().regex(/^\d+$/), z.number().min(0));
 
@@ -58,17 +89,28 @@ const hardwareSchema = z.strictObject({
   memory_latency_us: z.number().min(0),
   /** Dense flop/s by data type. */
   flops: z.strictObject({ bf16: positive, int8: positive.optional(), fp8: positive.optional(), fp4: positive.optional() }),
+  /** Streaming multiprocessors. */
   sm_count: count.optional(),
+  /** Compute capability times ten; 100 and above is Blackwell. */
+  sm_version: count.optional(),
+  /** Of one board. */
+  power_watts: positive,
+  /** Dollars per GPU and hour: an editable figure, read where a scenario asks for it. */
+  price_per_hour: positive,
   gpus_per_node: count,
   gpus_per_rack: count.optional(),
   /** bytes/s per GPU, one direction. */
   intra_node_bandwidth: positive,
   inter_node_bandwidth: positive,
   inter_rack_bandwidth: positive.optional(),
+  /** Of a send between two GPUs. */
+  p2p_latency_us: z.number().min(0),
   /** Communication buffers in bytes, by number of GPUs. */
   nccl_bytes: perGpuCount,
   /** Runtime memory in bytes. */
   other_bytes: z.number().min(0),
+  /** A GPU of the same make whose measured kernels stand in, scaled by the two datasheets. */
+  kernels_like: z.string().optional(),
 });
 export type Hardware = z.infer<typeof hardwareSchema> & { readonly name: string };
 
@@ -79,8 +121,8 @@ const backendSchema = z.strictObject({
   memory_fraction: positive.max(1),
   /** What the fraction is of: all memory of the GPU, or what the model leaves free. */
   memory_fraction_of: z.enum(['total', 'free']),
-  /** By tensor parallelism. */
-  activation_coefficients: perGpuCount,
+  /** By tensor parallelism; of models without experts, and with. */
+  activation_coefficients: z.strictObject({ dense: perGpuCount, experts: perGpuCount }),
   activation_floor_bytes: z.number().min(0),
   /** Multiply activations, and runtime memory beside communication buffers. */
   activation_factor: positive,
@@ -118,7 +160,10 @@ const models = once(() => {
   for (const file of readEngineFolder('models/', z.record(z.string(), modelSchema))) {
     for (const [name, geometry] of Object.entries(file)) {
       const model = { ...geometry, name };
-      for (const key of [name, ...model.aliases]) byName.set(key, model);
+      for (const key of [name, ...model.aliases]) {
+        if (byName.has(key)) throw new InputError({ code: 'E-DUPLICATE', file: 'engines/models', what: `${key}: named twice` });
+        byName.set(key, model);
+      }
     }
   }
   return byName;
@@ -190,6 +235,11 @@ export function requireBackend(engine: string): Backend {
 export function byGpuCount(table: Readonly<Record<string, number>>, gpus: number): number {
   const listed = Object.keys(table).map(Number).filter((key) => key <= gpus);
   return table[Math.max(...listed)] ?? 0;
+}
+
+/** GPUs that one fabric joins at the speed of a node: a node, or a rack where its links are as fast. */
+export function gpusPerFabric(gpu: Hardware): number {
+  return gpu.gpus_per_rack !== undefined && gpu.inter_node_bandwidth === gpu.intra_node_bandwidth ? gpu.gpus_per_rack : gpu.gpus_per_node;
 }
 
 /**

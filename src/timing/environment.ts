@@ -1,11 +1,14 @@
 import { InputError } from '../core/problem.js';
-import type { Checked, EngineDefaults, Environment } from '../scenario/environment.js';
-import type { TimingSpec } from '../scenario/scenario.js';
-import { findHardware, findModel, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
+import type { Checked, EngineDefaults, Environment, FieldProblem } from '../scenario/environment.js';
+import type { Quant, TimingSpec } from '../scenario/scenario.js';
+import { findHardware, findModel, gpusPerFabric, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
+import { kvTransferBytesPerToken } from './footprint.js';
+import { inferQuant, resolveQuant } from './infer-quant.js';
+import { searchShapes } from './legal-layouts.js';
 import { fittedCoverage } from './fitted.js';
 import { kvElementBytes } from './operators.js';
 import { readProfile } from './profile-table.js';
-import { kvBlocks, kvTransferBytesPerToken } from './memory.js';
+import { kvBlocks } from './memory.js';
 
 type SourceQuestion = Parameters<Environment['timingSource']>[0];
 type Source = TimingSpec['source'];
@@ -18,10 +21,15 @@ export function createEnvironment(): Environment {
     hasModel: (model) => findModel(model) !== null,
     hasHardware: (hardware) => findHardware(hardware) !== null,
     modelContextTokens: (model) => requireModel(model).context ?? null,
+    hasExperts: (model) => requireModel(model).experts !== undefined,
+    gpusPerFabric: (hardware) => gpusPerFabric(requireHardware(hardware)),
+    gpuHourPrice: (hardware) => requireHardware(hardware).price_per_hour,
+    quant: ({ model, hardware, engine, wish }) => resolveQuant(requireModel(model), requireHardware(hardware), engine, wish),
+    shapes: ({ model, hardware, engine, gpus }) => searchShapes(requireModel(model), requireHardware(hardware), engine, gpus),
     gpusPerNode: (hardware) => requireHardware(hardware).gpus_per_node,
     kvElementBytes: (model) => kvElementBytes(requireModel(model).quant),
     engineDefaults,
-    kvTransferBytesPerToken: (model, legacy) => kvTransferBytesPerToken(requireModel(model), legacy),
+    kvTransferBytesPerToken: (model, legacy, kv) => kvTransferBytesPerToken(requireModel(model), legacy, kv ?? (kvElementBytes(requireModel(model).quant) === 1 ? 'fp8' : 'bf16')),
     kvBlocks,
     timingSource,
   };
@@ -41,13 +49,25 @@ function timingSource(question: SourceQuestion): Checked<Source> {
   return !fitted.ok && wanted === 'auto' && question.fidelity === 'dynosim' ? { ok: true, value: 'polynomial' } : fitted;
 }
 
-function fittedSource({ model, hardware, engine, tp }: SourceQuestion): Checked<Source> {
+function fittedSource({ model, hardware, engine, tp, layout, quant }: SourceQuestion): Checked<Source> {
   if (model === null || hardware === null) {
     const field = model === null ? 'model' : 'hardware';
     return { ok: false, problem: { code: 'E-MISSING', field, what: `timing needs the ${field}`, hint: `set deployment.${field}, or 'timing: polynomial'` } };
   }
+  const gap = fittedGap(model, hardware, engine.name, layout?.pp ?? 1, quant);
+  if (gap !== null) return { ok: false, problem: gap };
   const coverage = fittedCoverage({ model, hardware, engine: engine.name, engineVersion: engine.version, tp });
   return coverage.ok ? { ok: true, value: 'fitted' } : coverage;
+}
+
+/** What the fitted rows do not tell apart: pipeline stages, and precisions other than the checkpoint's own. */
+function fittedGap(model: string, hardware: string, engine: string, pp: number, quant: Quant | undefined): FieldProblem | null {
+  const hint = "remove it or set 'timing: polynomial'";
+  if (pp > 1) return { code: 'E-HARDWARE', field: 'pp', what: 'no timing source covers this: pipeline stages', hint };
+  if (quant === undefined) return null;
+  const own = inferQuant(requireModel(model), requireHardware(hardware), engine);
+  const other = (['weights', 'moe', 'attention', 'kv'] as const).find((part) => quant[part] !== own[part]);
+  return other === undefined ? null : { code: 'E-HARDWARE', field: `quant.${other}`, what: `no timing source covers this: ${quant[other]} where the checkpoint runs at ${own[other]}`, hint };
 }
 
 /** A profile covers whatever it is used for; what is wrong is its file. */

@@ -224,5 +224,5 @@ function describe(question: FittedQuestion, quant: Quantization, share: DenseSha
     'error is against the measured kernels, not against served systems',
   ];
   const totals = fittedProfile().totals.find((entry) => checked && entry.hardware === hardware && entry.backend === engine && entry.dtype === quant);
-  return { source: 'fitted', calibration: notes.join('; '), errorPct: { ttft: totals?.prefill ?? null, tpot: totals?.decode ?? null } };
+  return { source: 'fitted', calibration: notes.join('; '), errorPct: { ttft: totals?.prefill ?? null, tpot: totals?.decode ?? null }, interval: null, evidence: null, group: [engine, engineVersion, question.model, hardware, quant].join(' ') };
 }

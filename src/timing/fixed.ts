@@ -13,4 +13,6 @@ export const FIXED_DESCRIPTION: TimingDescription = {
   source: 'fixed',
   calibration: 'constants given in the scenario',
   errorPct: { ttft: null, tpot: null },
+  interval: null,
+  evidence: null,
 };

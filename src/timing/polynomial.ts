@@ -36,4 +36,6 @@ export const POLYNOMIAL_DESCRIPTION: TimingDescription = {
   source: 'polynomial',
   calibration: 'the reference simulators\' built-in polynomial; knows neither model nor hardware',
   errorPct: { ttft: null, tpot: null },
+  interval: null,
+  evidence: null,
 };

@@ -35,7 +35,7 @@ export function profileTiming(table: ProfileTable, { decodeBy, leastDecodeMs }: 
 export function profileDescription({ name, prefillTokens, kvTokens, contextTokens }: ProfileTable): TimingDescription {
   const [first, last] = [prefillTokens[0]!, prefillTokens.at(-1)!];
   const calibration = `planner profile ${name}: prompts of ${first} to ${last} tokens, decode up to ${kvTokens.at(-1)} KV tokens and contexts of ${contextTokens.at(-1)}`;
-  return { source: 'profile', calibration, errorPct: { ttft: null, tpot: null } };
+  return { source: 'profile', calibration, errorPct: { ttft: null, tpot: null }, interval: null, evidence: null };
 }
 
 /** Index of the segment of a rising axis that holds `x`, or of the nearest one. */

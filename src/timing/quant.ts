@@ -1,4 +1,8 @@
+import type { Quant, QuantMode } from '../scenario/scenario.js';
 import type { Hardware } from './catalogue.js';
+
+export { QUANT_MODES } from '../scenario/scenario.js';
+export type { Quant, QuantMode } from '../scenario/scenario.js';
 
 /**
  * Precisions of a model's parts, named as in the operator tables (perf-model section 2.1).
@@ -19,24 +23,16 @@ const MODES = {
   w4afp8: { bytes: 0.5, rate: 'fp8' },
   w4a16_mxfp4: { bytes: 0.5, rate: 'bf16' },
   w4a8_mxfp4_mxfp8: { bytes: 0.5, rate: 'fp8' },
-} as const satisfies Record<string, { readonly bytes: number; readonly rate: keyof Hardware['flops'] }>;
-
-export type QuantMode = keyof typeof MODES;
-export const QUANT_MODES = Object.keys(MODES) as readonly QuantMode[];
-
-/** Precision of each part of a model. */
-export interface Quant {
-  /** Linear layers but the experts and the logits. */
-  readonly weights: QuantMode;
-  readonly moe: QuantMode;
-  /** Arithmetic of the prompt attention. */
-  readonly attention: 'bf16' | 'fp8';
-  readonly kv: 'bf16' | 'fp8' | 'int8';
-}
+} as const satisfies Record<QuantMode, { readonly bytes: number; readonly rate: keyof Hardware['flops'] }>;
 
 /** Bytes of a weight element. */
 export function modeBytes(mode: QuantMode): number {
   return MODES[mode].bytes;
+}
+
+/** Matrix rate a mode runs at. */
+export function modeRate(mode: QuantMode): keyof Hardware['flops'] {
+  return MODES[mode].rate;
 }
 
 /** flop/s at which a GPU multiplies in this mode; undefined = it cannot. */

@@ -1,7 +1,8 @@
 import { InputError } from '../core/problem.js';
-import type { EngineSpec, TimingSpec } from '../scenario/scenario.js';
+import type { EngineSpec, Quant, TimingSpec } from '../scenario/scenario.js';
 import { fittedTiming } from './fitted.js';
 import { FIXED_DESCRIPTION, fixedTiming } from './fixed.js';
+import type { Layout } from './layout.js';
 import { POLYNOMIAL_DESCRIPTION, polynomialTiming } from './polynomial.js';
 import { profileDescription, profileTiming } from './profile.js';
 import { readProfile } from './profile-table.js';
@@ -13,6 +14,10 @@ export interface TimedPool {
   readonly hardware: string | null;
   readonly engine: EngineSpec;
   readonly tp: number;
+  /** Absent = `tp` GPUs and no experts. */
+  readonly layout?: Layout;
+  /** Absent = the checkpoint's own. */
+  readonly quant?: Quant | undefined;
 }
 
 export interface CreatedTiming {

@@ -11,10 +11,15 @@ export interface PassShape {
   prefillStartTokens: number;
   /** Σ over them of end² − start², tokens²: the causal attention's work. */
   prefillAttentionTokens2: number;
+  /** Σ over them of the timing's own `chunkMs`; 0 where it has none. */
+  prefillChunksMs: number;
   /** Requests that take a decode step in this pass. */
   decodeRequests: number;
   /** Σ over them of known tokens L, new one excluded. */
   decodeContextTokens: number;
+  /** Prompt tokens computed and decode steps taken by all ranks that run this pass in lockstep, this one included. */
+  groupPrefillTokens: number;
+  groupDecodeRequests: number;
   /** KV blocks referenced by requests after this pass's allocations, and those that exist. */
   occupiedBlocks: number;
   capacityBlocks: number;
@@ -25,8 +30,8 @@ export interface PassShape {
 /** An empty pass of a worker. Sums start as NaN so that their fields hold float64 from the start: a change of representation in mid-run would throw away compiled code. */
 export function emptyPass(capacityBlocks: number, blockTokens: number): PassShape {
   return {
-    prefillRequests: 0, prefillEndTokens: NaN, prefillStartTokens: NaN, prefillAttentionTokens2: NaN,
-    decodeRequests: 0, decodeContextTokens: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
+    prefillRequests: 0, prefillEndTokens: NaN, prefillStartTokens: NaN, prefillAttentionTokens2: NaN, prefillChunksMs: NaN,
+    decodeRequests: 0, decodeContextTokens: NaN, groupPrefillTokens: NaN, groupDecodeRequests: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
   };
 }
 
@@ -38,6 +43,8 @@ export function emptyPass(capacityBlocks: number, blockTokens: number): PassShap
 export interface PassTiming {
   prefillMs(shape: PassShape): number;
   decodeMs(shape: PassShape): number;
+  /** Prompt attention of one sequence that goes from `startTokens` to `endTokens`, raw ms: its sum over a pass is `PassShape.prefillChunksMs`. */
+  chunkMs?(startTokens: number, endTokens: number): number;
   /** True when `decodeMs` of a pass without prompt work depends on the requests and the occupied blocks only, so that equal passes follow each other. */
   readonly decodeIgnoresContext?: boolean;
   /** True when a pass lies outside what the source was calibrated on; absent = it has no such bounds. */
@@ -60,4 +67,10 @@ export interface TimingDescription {
   readonly calibration: string;
   /** Median absolute error in percent as published for the calibration; null = unknown. */
   readonly errorPct: { readonly ttft: number | null; readonly tpot: number | null };
+  /** Half-width of the central 90 % interval of the mean latency, in ln; null = unknown. */
+  readonly interval: { readonly ttftLn: number; readonly tpotLn: number } | null;
+  /** What the interval rests on, such as `measured group`; null = unknown. */
+  readonly evidence: string | null;
+  /** Names what shares most of its error (model, hardware, engine and precision alike); absent = nothing is known to. */
+  readonly group?: string;
 }

@@ -5,7 +5,14 @@ import { addReplayFlags, planReplay, type ReplayPlan } from '../../src/cli/repla
 import { InputError } from '../../src/core/problem.js';
 import { parseEngineArgs } from '../../src/scenario/dynamo/engine-args.js';
 import { REPLAY_ROUTER } from '../../src/scenario/dynamo/router-config.js';
+import { requireHardware, requireModel } from '../../src/timing/catalogue.js';
 import { fixedTiming } from '../../src/timing/fixed.js';
+import { createForwardModel } from '../../src/timing/forward-model.js';
+import { inferQuant } from '../../src/timing/infer-quant.js';
+import { folderOperators } from '../../src/timing/operator-sources.js';
+import { staticTiming } from '../../src/timing/static-tables.js';
+import { createStepTimes } from '../../src/timing/step-times.js';
+import type { PassTiming } from '../../src/timing/timing.js';
 
 /** One recorded run: what was asked and what came out. */
 export interface RecordedCase {
@@ -55,13 +62,20 @@ function readReplayCase(folder: string, sharedRoot: string): RecordedCase {
   };
 }
 
+/** Operator tables exactly as the reference reads them; the checkpoint's own precision. */
+function tableTiming(aic: { readonly model: string; readonly system: string; readonly tp: number; readonly backend_version: string }, engine: string, sharedRoot: string): PassTiming {
+  const model = requireModel(aic.model);
+  const { times } = folderOperators({ path: join(sharedRoot, 'opdata'), hardware: aic.system, engine, version: aic.backend_version, exact: true });
+  const layout = { tp: aic.tp, pp: 1, attentionDp: 1, moeTp: aic.tp, moeEp: 1 };
+  return staticTiming(createStepTimes(createForwardModel({ model, engine, layout, quant: inferQuant(model, requireHardware(aic.system), engine) }, times)));
+}
+
 /** aisimulate-core 0.13: no command line; the configuration is neutral JSON. */
 function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
   const recorded = json(join(folder, 'config.json'));
   const unsupported = (what: string): never => {
     throw new InputError({ code: 'E-UNSUPPORTED', what });
   };
-  if (String(recorded.timing).startsWith('aic')) unsupported('operator-table timing');
   const fixed = /^fixed:(.+),(.+)$/.exec(recorded.timing ?? '');
   const args = (role: string, extra: object) => {
     const { backend, kv_transfer_bytes_per_token, native_host_offload, g3_offload, ...rest } = { ...recorded.engine, ...extra };
@@ -94,6 +108,7 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
         driver: recorded.concurrency ? { kind: 'closed', concurrency: recorded.concurrency } : { kind: 'open', speedup: recorded.arrival_speedup_ratio ?? 1, ...(recorded.traffic?.agentic_lanes ? { lanes: recorded.traffic.agentic_lanes } : {}) },
         maxTimeMs: null,
         ...(fixed ? { timing: fixedTiming(Number(fixed[1]), Number(fixed[2])) } : {}),
+        ...(recorded.timing === 'aic' ? { timing: tableTiming(recorded.aic, recorded.engine.backend, sharedRoot) } : {}),
       },
       sla: { slaTtftMs: null, slaItlMs: null, slaE2eMs: null },
       warnings: [],

@@ -62,6 +62,25 @@ describe('worked example W14: chunked prefill', () => {
   });
 });
 
+describe('receive interval', () => {
+  const requests = [{ ids: distinct(8), output: 20 }, { ids: distinct(8), output: 2, arrivalMs: 12 }, { ids: distinct(8), output: 2, arrivalMs: 35 }];
+  const firstTokens = (receiveInterval: number): (number | null)[] =>
+    rowsOf(simulate(requests, { fidelity: 'realistic', engine: sglang({ receiveInterval }), kvBlocks: 256 })).map(({ first }) => first);
+
+  it('new requests are read every so many decode passes, and at once after a prefill pass', () => {
+    // Passes: prompt 0–10, four decodes to 30; the second prompt to 40, during which the third comes.
+    expect(firstTokens(4)).toEqual([10, 40, 50]);
+    // The second is read at 15, the third at 35.
+    expect(firstTokens(1)).toEqual([10, 25, 45]);
+  });
+
+  it('and at once when nobody runs', () => {
+    const idle = [{ ids: distinct(8), output: 2 }, { ids: distinct(8), output: 2, arrivalMs: 15 }, { ids: distinct(8), output: 2, arrivalMs: 90 }];
+    const rows = rowsOf(simulate(idle, { fidelity: 'realistic', engine: sglang({ receiveInterval: 30 }), kvBlocks: 256 }));
+    expect(rows.map(({ first }) => first)).toEqual([10, 25, 100]);
+  });
+});
+
 describe('worked example W15: retraction', () => {
   const requests = [{ ids: distinct(6), output: 8 }, { ids: distinct(6), output: 8 }];
   const setup = { engine: sglang({ clipMaxNewTokens: 1 }), kvBlocks: 16 };

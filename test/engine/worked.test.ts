@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { chargedMs } from '../../src/core/nanoseconds.js';
 import { semanticsOf } from '../../src/engine/semantics.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
-import type { PassShape } from '../../src/timing/timing.js';
+import type { PassShape, PassTiming } from '../../src/timing/timing.js';
 import { passesOf, type PassRow } from '../support/engine.js';
 import { distinct, ns, rowsOf, simulate, tokens } from '../support/simulate.js';
 
@@ -10,7 +10,7 @@ import { distinct, ns, rowsOf, simulate, tokens } from '../support/simulate.js';
 const tokensDecode = polynomialTiming('tokens');
 
 const shape = (part: Partial<PassShape>): PassShape => ({
-  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, decodeRequests: 1, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 1, ...part,
+  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, decodeRequests: 1, decodeContextTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 1, ...part,
 });
 
 /** [start, end] of every pass. */
@@ -73,6 +73,15 @@ describe('W3: chunked prefill', () => {
     expect(timed.map(({ endMs }) => endMs)).toEqual([16.622914, 50.879578, 89.282439, 108.176677]);
   });
 
+  it('a timing that prices chunks one by one gets their sum, and the tokens of the whole pass', () => {
+    const shapes: number[][] = [];
+    const note = ({ prefillChunksMs, groupPrefillTokens, groupDecodeRequests }: PassShape): number => shapes.push([prefillChunksMs, groupPrefillTokens, groupDecodeRequests]);
+    const timing: PassTiming = { prefillMs: note, decodeMs: note, chunkMs: (start, end) => end * end - start * start };
+    passesOf(requests, { ...setup, timing, semantics: semanticsOf('realistic') });
+    // A 0–8; A 8–10 and B 0–6; C 0–5 beside two decode steps; two decode steps.
+    expect(shapes).toEqual([[64, 8, 0], [36 + 36, 8, 0], [25, 5, 2], [25, 5, 2], [0, 0, 2]]);
+  });
+
   it('aisimulate: no decode step for a first token', () => {
     const later = passesOf(requests, { ...setup, semantics: semanticsOf('aisimulate') });
     expect(later.map(({ endMs }) => endMs)).toEqual([10, 20, 35, 40]);
@@ -115,6 +124,13 @@ describe('W5, W6: preemption', () => {
     const [r1Block2, r2Block2] = passes[4]!.stored;
     expect(passes[5]).toMatchObject({ preempted: [1], removed: [r2Block2], tokens: [0] });
     expect(passes[8]).toMatchObject({ admitted: [[1, 8]], prefill: null, decode: [1, 13], removed: [r1Block2], stored: [r2Block2] });
+  });
+
+  it('realistic: a preempted request computes its prompt and its tokens anew, and that gives it the next token', () => {
+    const passes = passesOf(requests, { kvBlocks: 6, engine, semantics: semanticsOf('realistic') });
+    expect(passes.map(({ endMs }) => endMs)).toEqual([10, 15, 20, 25, 30, 35, 40, 45, 55, 60, 65]);
+    expect(passes[8]).toMatchObject({ prefill: [1, 13, 0], admitted: [[1, 0]], decode: null, tokens: [1] });
+    expect(passes[9]).toMatchObject({ prefill: null, decode: [1, 14] });
   });
 
   it('aisimulate: W5 10…45 and 10…70, W6 10…45 and 10…60', () => {

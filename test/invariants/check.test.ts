@@ -19,7 +19,7 @@ import type { Workload } from '../../src/workload/workload.js';
 import { configOf, distinct, finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
 import { checkWorld } from './checks.js';
 import { knobs, sglangSetup, workloadWith } from './sglang-worlds.js';
-import { scaledWorld, world, type World } from './worlds.js';
+import { delayed, delays, scaledWorld, world, type World } from './worlds.js';
 
 const extra = fc.record({
   name: fc.constantFrom('vllm' as const, 'vllm' as const, 'trtllm' as const),
@@ -54,8 +54,8 @@ describe('random worlds under check keep every invariant, and every request fare
   it('vLLM and TensorRT-LLM', { timeout: 120_000 }, () => {
     const check = new Check();
     fc.assert(
-      fc.property(world, extra, (drawn, own) => {
-        const setup = blockSetup(drawn, own);
+      fc.property(world, extra, delays, (drawn, own, delay) => {
+        const setup = delayed(blockSetup(drawn, own), delay);
         runBoth(check, workloadWith(drawn, own), own.fixedSize ? { ...setup, maxWorkers: undefined } : setup);
       }),
       { numRuns: 1500, seed: 61 },
@@ -66,8 +66,8 @@ describe('random worlds under check keep every invariant, and every request fare
   it('SGLang', { timeout: 120_000 }, () => {
     const check = new Check();
     fc.assert(
-      fc.property(world, knobs, (drawn, own) => {
-        const setup = sglangSetup(drawn, own);
+      fc.property(world, knobs, delays, (drawn, own, delay) => {
+        const setup = delayed(sglangSetup(drawn, own), delay);
         runBoth(check, workloadWith(drawn, own), own.fixedSize ? { ...setup, maxWorkers: undefined } : setup);
       }),
       { numRuns: 1000, seed: 62 },

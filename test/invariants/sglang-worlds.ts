@@ -5,7 +5,7 @@ import type { PassTiming } from '../../src/timing/timing.js';
 import { WorkloadBuilder } from '../../src/workload/builder.js';
 import type { Workload } from '../../src/workload/workload.js';
 import { workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
-import type { World } from './worlds.js';
+import { chunkTiming, type World } from './worlds.js';
 
 /** What a world needs besides to run on SGLang. */
 export const knobs = fc.record({
@@ -21,7 +21,7 @@ export const knobs = fc.record({
   decodeInterval: fc.constantFrom(0, 0, 0, 2),
   ranks: fc.constantFrom(1, 1, 1, 1, 2),
   speculative: fc.constantFrom(undefined, undefined, undefined, undefined, { tokens: 2, accept: [0.7, 0.4], seed: 3 }),
-  byTokens: fc.boolean(),
+  timing: fc.constantFrom('tokens' as const, 'chunks' as const, 'drawn' as const, 'drawn' as const),
   /** A pool that cannot grow may run its workers apart. */
   fixedSize: fc.boolean(),
   /** Full prompts; sessions grow by their outputs; outputs known in advance that others may ask for. */
@@ -30,6 +30,7 @@ export const knobs = fc.record({
   twins: fc.boolean(),
   /** Outputs are so much longer. */
   stretch: fc.constantFrom(1, 1, 4, 12),
+  receiveInterval: fc.constantFrom(1, 1, 2, 3, 7, 30),
 });
 export type Knobs = typeof knobs extends fc.Arbitrary<infer T> ? T : never;
 
@@ -45,10 +46,11 @@ export function sglangSetup({ setup }: World, drawn: Knobs): Setup {
     sglang: {
       schedulePolicy: drawn.schedulePolicy, maxPrefillTokens: drawn.maxPrefillTokens, chunkedPrefillSize: drawn.chunkPages * pageTokens,
       clipMaxNewTokens: drawn.clipMaxNewTokens, scheduleConservativeness: drawn.scheduleConservativeness, decodeInterval: drawn.decodeInterval,
+      ...(setup.fidelity === 'realistic' && drawn.receiveInterval > 1 ? { receiveInterval: drawn.receiveInterval } : {}),
     },
   };
   const pages = (blocks: number): number => Math.max(2, Math.floor((blocks * setup.engine!.blockTokens! * (roomy ? 3 : 1)) / pageTokens));
-  return { ...setup, engine, kvBlocks: pages(setup.kvBlocks!), decode: { kvBlocks: pages(setup.decode!.kvBlocks!) }, timing: drawn.byTokens ? byTokens : setup.timing! };
+  return { ...setup, engine, kvBlocks: pages(setup.kvBlocks!), decode: { kvBlocks: pages(setup.decode!.kvBlocks!) }, timing: { tokens: byTokens, chunks: chunkTiming, drawn: setup.timing! }[drawn.timing] };
 }
 
 /** The world's requests with such histories. */

@@ -2,7 +2,16 @@ import fc from 'fast-check';
 import { semanticsOf } from '../../src/engine/semantics.js';
 import { fixedTiming } from '../../src/timing/fixed.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
+import type { FrontendSpec } from '../../src/scenario/scenario.js';
+import type { PassTiming } from '../../src/timing/timing.js';
 import { tokens, type LiteralRequest, type Setup } from '../support/simulate.js';
+
+/** Prices every chunk on its own and looks at the whole group: what an operator table does. The thirds show any other order of summation. */
+export const chunkTiming: PassTiming = {
+  prefillMs: (shape) => shape.prefillChunksMs + shape.groupPrefillTokens / 7 + shape.groupDecodeRequests / 3,
+  decodeMs: (shape) => 1 + shape.groupDecodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.groupPrefillTokens / 7,
+  chunkMs: (start, end) => (end * end - start * start) / 3000,
+};
 
 /** A random little world: a workload, a deployment, and when somebody scales it. */
 export interface World {
@@ -102,6 +111,19 @@ export const world: fc.Arbitrary<World> = fc
       scaling: [],
     };
   });
+
+/** What delays a request on its way to a pass: a frontend, and schedules made a pass ahead (aggregated workers); and who is left out of the latencies. */
+export const delays = fc.record({
+  frontend: fc.constantFrom(undefined, undefined, { baseMs: 0, tokensPerSecond: 4000, cores: 1, dispatchMs: 4 }, { baseMs: 5, tokensPerSecond: null, cores: 2, dispatchMs: 0 }, { baseMs: 1, tokensPerSecond: 3000, cores: 3, dispatchMs: 0.5 }),
+  late: fc.boolean(),
+  warmupRequests: fc.constantFrom(undefined, undefined, 1, 5, 20),
+});
+
+/** The deployment with such delays. */
+export function delayed(setup: Setup, { frontend, late, warmupRequests }: { frontend?: FrontendSpec | undefined; late: boolean; warmupRequests?: number | undefined }): Setup {
+  const engine = late && typeof setup.workers === 'number' ? { ...setup.engine, admission: 'next_pass' as const } : setup.engine!;
+  return { ...setup, engine, ...(frontend ? { frontend } : {}), ...(warmupRequests === undefined ? {} : { warmupRequests }) };
+}
 
 const action: fc.Arbitrary<ScalingAction> = fc.record({
   atInstant: fc.nat(60),

@@ -10,7 +10,7 @@ import type { Scenario, SloSpec } from '../../src/scenario/scenario.js';
 import { EXAMPLE_5, observe, pool } from './observe.js';
 import { SCENARIO } from './scenario.js';
 
-const TIMING: TimingDescription = { source: 'polynomial', calibration: 'test', errorPct: { ttft: 5, tpot: null } };
+const TIMING: TimingDescription = { source: 'polynomial', calibration: 'test', errorPct: { ttft: 5, tpot: null }, interval: null, evidence: null };
 const report = (observations: Observations, scenario: Scenario = SCENARIO, timing = [TIMING]): Report =>
   buildReport({ scenario, scenarioHash: 'abc', observations, timing });
 const withSlo = (slo: Partial<SloSpec>): Scenario => ({ ...SCENARIO, slo: { ttftMs: null, itlMs: null, e2eMs: null, at: 'p99', ...slo } });

@@ -5,7 +5,7 @@ import type { EngineSpec } from '../../src/scenario/scenario.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
 import { profileTiming } from '../../src/timing/profile.js';
 import type { ProfileTable } from '../../src/timing/profile-table.js';
-import { world, type World } from '../invariants/worlds.js';
+import { chunkTiming, delayed, delays, world, type World } from '../invariants/worlds.js';
 import { finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
 import { expectSame } from './compare.js';
 import { TrtllmStepper } from './trtllm.js';
@@ -33,16 +33,16 @@ const extra = fc.record({
   /** A pool that cannot grow may run its workers apart. */
   fixedSize: fc.boolean(),
   /** Instead of the world's own. */
-  timing: fc.constantFrom(undefined, undefined, polynomialTiming('tokens'), profileTiming(PROFILE, { decodeBy: 'tokens', leastDecodeMs: 0 }), profileTiming(PROFILE, { decodeBy: 'blocks', leastDecodeMs: 1 })),
+  timing: fc.constantFrom(undefined, undefined, chunkTiming, polynomialTiming('tokens'), profileTiming(PROFILE, { decodeBy: 'tokens', leastDecodeMs: 0 }), profileTiming(PROFILE, { decodeBy: 'blocks', leastDecodeMs: 1 })),
 });
 
 describe.each(['vllm', 'trtllm'] as const)('%s against the plain stepper', (name) => {
   it('gives the same times, tokens, admissions, preemptions and cache contents', { timeout: 600_000 }, () => {
     fc.assert(
-      fc.property(world, extra, (drawn, { ranks, blockManager, speculative, fixedSize, timing = drawn.setup.timing }) => {
+      fc.property(world, extra, delays, (drawn, { ranks, blockManager, speculative, fixedSize, timing = drawn.setup.timing }, delay) => {
         const disaggregated = typeof drawn.setup.workers !== 'number';
         const engine: Partial<EngineSpec> = { ...drawn.setup.engine, name, blockManager, ranks, ...(speculative && !disaggregated ? { speculative } : {}) };
-        const setup: Setup = { ...drawn.setup, engine, ...(timing ? { timing } : {}) };
+        const setup = delayed({ ...drawn.setup, engine, ...(timing ? { timing } : {}) }, delay);
         expectSame(run(drawn, fixedSize ? { ...setup, maxWorkers: undefined } : setup), run(drawn, { ...setup, createEngine: oracle }));
       }),
       { numRuns: RUNS, seed: 20 },

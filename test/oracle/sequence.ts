@@ -15,6 +15,8 @@ export class Sequence {
   passTokens = 0;
   passPromptTokens = 0;
   passStartTokens = 0;
+  /** Tokens up to here are prompt work. */
+  prefillTo: number;
   /** Leading blocks whose content others can find. */
   publishedBlocks = 0;
   /** Number of its latest admission: running requests are in this order. */
@@ -40,7 +42,9 @@ export class Sequence {
     readonly output: number,
     readonly firstBlock: number,
     readonly promptBlocks: number,
-  ) {}
+  ) {
+    this.prefillTo = prompt;
+  }
 
   get known(): number {
     return this.prompt + this.generated;

@@ -21,7 +21,10 @@ const RANKS_CONSERVATIVENESS = 0.3;
 export class SglangStepper implements EngineCore {
   readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   private readonly pages: SglangPages;
+  private readonly inbox: SglangSequence[] = [];
   private readonly waiting: SglangSequence[] = [];
+  /** Decode passes to begin before new requests are read. */
+  private deafPasses = 0;
   private readonly running: SglangSequence[] = [];
   /** Prompts that arrived from a prefill worker and wait for a running slot. */
   private readonly prebuilt: SglangSequence[] = [];
@@ -40,7 +43,7 @@ export class SglangStepper implements EngineCore {
   private startMs = 0;
   private endMs = Infinity;
   private readonly effects: PassEffects = { count: 0, requests: [], kinds: [] };
-  private readonly shape: PassShape;
+  readonly shape: PassShape;
   /** The first so many running requests sit this pass out. */
   private stalled = 0;
   /** Every request of the decode batch has pages for its tokens. */
@@ -72,7 +75,7 @@ export class SglangStepper implements EngineCore {
 
   submit(request: number): void {
     const { role, semantics } = this.config;
-    this.waiting.push(this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? 1 : Infinity));
+    this.inbox.push(this.sequence(request, role === 'prefill' && !semantics.prefillWorkerMakesAllTokens ? 1 : Infinity));
   }
 
   cut(_nowMs: number): void {}
@@ -92,7 +95,7 @@ export class SglangStepper implements EngineCore {
   }
 
   isEmpty(): boolean {
-    const requests = this.waiting.length + this.running.length + this.prebuilt.length + this.handoffs.size;
+    const requests = this.inbox.length + this.waiting.length + this.running.length + this.prebuilt.length + this.handoffs.size;
     return requests === 0 && this.pages.active === 0;
   }
 
@@ -132,9 +135,13 @@ export class SglangStepper implements EngineCore {
   // --- one pass -----------------------------------------------------------------------------------
 
   begin(nowMs: number, _horizonMs: number): number {
-    if (this.endMs !== Infinity || this.waiting.length + this.running.length + this.prebuilt.length === 0) return -1;
+    if (this.endMs !== Infinity || this.inbox.length + this.waiting.length + this.running.length + this.prebuilt.length === 0) return -1;
     this.startMs = nowMs;
     this.effects.count = 0;
+    if (this.deafPasses === 0 || this.running.length === 0) {
+      this.waiting.push(...this.inbox.splice(0));
+      this.deafPasses = this.spec.receiveInterval ?? 1;
+    }
     this.rejectTooLong();
     while (!this.formPass(nowMs)) {
       if (this.running.length > 0 && this.ratio.decay()) continue;
@@ -142,6 +149,7 @@ export class SglangStepper implements EngineCore {
       if (this.handoffs.size > 0) {
         if (this.mixed) this.ratio.decay();
         else this.ratio.settle();
+        this.deafPasses = 0;
         return -1;
       }
       this.unblock();
@@ -149,8 +157,15 @@ export class SglangStepper implements EngineCore {
     return this.timePass(nowMs);
   }
 
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs(this.startMs);
+  }
+
   settle(endMs: number): void {
     this.endMs = endMs;
+    this.deafPasses = this.emits ? this.deafPasses - 1 : 0;
     if (this.emits) this.emitTokens();
     else if (this.isPrefillPass()) this.emitFirstTokens();
     this.retireFinished();
@@ -322,14 +337,21 @@ export class SglangStepper implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const { shape } = this;
     shape.occupiedBlocks = this.pages.active;
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
+    return this.passEndMs(nowMs);
+  }
+
+  private passEndMs(startMs: number): number {
+    const { shape } = this;
+    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
     const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    return nowMs + prefillMs + decodeMs;
+    return startMs + prefillMs + decodeMs;
   }
 
   private emitTokens(): void {

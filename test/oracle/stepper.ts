@@ -36,7 +36,7 @@ export abstract class Stepper implements EngineCore {
   private barrenPasses = 0;
   private preemptedThisPass = false;
   private startMs = 0;
-  private readonly shape: PassShape;
+  readonly shape: PassShape;
 
   constructor(
     protected readonly config: EngineConfig,
@@ -49,8 +49,8 @@ export abstract class Stepper implements EngineCore {
     this.cache = createBlockCache(config, context);
     this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
-      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0,
-      decodeRequests: 0, decodeContextTokens: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
+      prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
+      decodeRequests: 0, decodeContextTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
     };
   }
 
@@ -139,12 +139,18 @@ export abstract class Stepper implements EngineCore {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = 0;
+    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
     for (const sequence of this.running) sequence.passTokens = sequence.passPromptTokens = 0;
     this.scheduleRunning();
     this.admitWaiting(nowMs);
     if (this.running.length === 0 && this.effects.count === 0 && !this.preemptedThisPass) return -1;
     return this.timePass(nowMs);
+  }
+
+  reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
+    this.shape.groupPrefillTokens = groupPrefillTokens;
+    this.shape.groupDecodeRequests = groupDecodeRequests;
+    return this.passEndMs();
   }
 
   settle(endMs: number): void {
@@ -227,13 +233,17 @@ export abstract class Stepper implements EngineCore {
     return 'scheduled';
   }
 
+  private get chargesPrompts(): boolean {
+    return this.config.role !== 'decode' || this.config.semantics.recomputesAsPrefill;
+  }
+
   private noteWork(sequence: Sequence, from: number, tokens: number): void {
-    const start = Math.min(from, sequence.prompt);
-    const promptTokens = Math.min(sequence.computed, sequence.prompt) - start;
+    const start = Math.min(from, sequence.prefillTo);
+    const promptTokens = Math.min(sequence.computed, sequence.prefillTo) - start;
     sequence.passTokens = tokens;
     sequence.passPromptTokens = promptTokens;
     sequence.passStartTokens = start;
-    if (promptTokens > 0 && this.config.role !== 'decode') this.countPrefill(sequence, 1);
+    if (promptTokens > 0 && this.chargesPrompts) this.countPrefill(sequence, 1);
   }
 
   private countPrefill(sequence: Sequence, sign: 1 | -1): void {
@@ -248,10 +258,11 @@ export abstract class Stepper implements EngineCore {
   /** Takes a running request's blocks; `uncharge`: its prompt work of this pass is not paid for. */
   private preempt(victim: Sequence, uncharge: boolean): void {
     this.budget += victim.passTokens;
-    if (uncharge && victim.passPromptTokens > 0 && this.config.role !== 'decode') this.countPrefill(victim, -1);
+    if (uncharge && victim.passPromptTokens > 0 && this.chargesPrompts) this.countPrefill(victim, -1);
     victim.passTokens = victim.passPromptTokens = 0;
     this.running.splice(this.running.indexOf(victim), 1);
     this.cache.release(victim);
+    if (this.config.semantics.recomputesAsPrefill) victim.prefillTo = victim.known;
     victim.computed = 0;
     victim.fresh = false;
     this.waiting.unshift(victim);
@@ -263,16 +274,32 @@ export abstract class Stepper implements EngineCore {
   /** Prices the pass. */
   private timePass(nowMs: number): number {
     this.notePeak();
+    this.sumChunks();
     this.dismissWithoutToken();
     if (this.speculation) this.reserveBursts(this.speculation);
     this.shape.occupiedBlocks = this.cache.pool.active;
     this.countDecodes();
+    const { shape } = this;
+    shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
+    shape.groupDecodeRequests = shape.decodeRequests;
+    this.startMs = nowMs;
+    return this.passEndMs();
+  }
+
+  private passEndMs(): number {
+    const { shape } = this;
     const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
-    const shape = this.shape;
     const prefillMs = shape.prefillRequests > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 && role !== 'prefill' ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
-    this.startMs = nowMs;
-    return nowMs + prefillMs + decodeMs;
+    return this.startMs + prefillMs + decodeMs;
+  }
+
+  private sumChunks(): void {
+    const { timing } = this.config;
+    if (!timing.chunkMs || !this.chargesPrompts) return;
+    for (const { passStartTokens, passPromptTokens } of this.running) {
+      if (passPromptTokens > 0) this.shape.prefillChunksMs += timing.chunkMs(passStartTokens, passStartTokens + passPromptTokens);
+    }
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */
@@ -310,11 +337,13 @@ export abstract class Stepper implements EngineCore {
   private countDecodes(): void {
     let requests = 0;
     let contextTokens = 0;
-    const firstTokenCounts = this.config.semantics.firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
+    const promptsStandApart = recomputesAsPrefill && this.speculation === null;
+    const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
     for (const sequence of this.running) {
       const known = sequence.known;
       if (sequence.computed < known) continue;
-      if (!firstTokenCounts && sequence.passPromptTokens > 0 && sequence.generated === 0) continue;
+      if (sequence.passPromptTokens > 0 && (promptsStandApart || (!firstTokenCounts && sequence.generated === 0))) continue;
       requests++;
       contextTokens += known;
     }

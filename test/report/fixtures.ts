@@ -46,7 +46,7 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
   return {
     schema: 'dynotwin.report/1',
     scenario: { name, sha256: 'ab'.repeat(32), fidelity: 'realistic', seed: 42 },
-    timing: [{ pool: 'agg', source: 'fitted', calibration: 'Qwen3-32B on h200_sxm, vllm 0.24.0 (embedded coefficients)', error_pct: { ttft: 8.1, tpot: 4.2 }, extrapolated_passes: 12 }],
+    timing: [{ pool: 'agg', source: 'fitted', calibration: 'Qwen3-32B on h200_sxm, vllm 0.24.0 (embedded coefficients)', error_pct: { ttft: 8.1, tpot: 4.2 }, interval_ln: null, evidence: null, extrapolated_passes: 12 }],
     requests: { total: 2004, completed: 2000, rejected: 4, cancelled: 0, failed: 0, unfinished: 0 },
     tokens: { input: 8_012_331, output: 388_120, reused: 3_120_640 },
     duration_ms: 480_123.5,
@@ -58,7 +58,7 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
     load: { ratio: 0.81, kv_peak_ratio: 0.74, preemptions: 3 },
     gpu: { peak: 8, hours: 1.067 },
     cost: { currency: '$', total: 3.73, per_m_output: 9.62, per_m_total: 0.44 },
-    pools: [{ name: 'agg', role: 'agg', shape: 'tp2', replicas: { start: 4, min: 4, max: 4, end: 4 }, gpus_per_worker: 2, kv_blocks: 14_302, busy_ratio: 0.81 }],
+    pools: [{ name: 'agg', role: 'agg', shape: 'tp2', replicas: { start: 4, min: 4, max: 4, end: 4 }, gpus_per_worker: 2, kv_blocks: 14_302, busy_ratio: 0.81, saturation: 0.81 }],
     warnings: [{ code: 'W-EXTRAPOLATED', path: 'timing', message: '12 passes lie outside the calibrated range' }],
   };
 }

@@ -49,12 +49,13 @@ describe('bad input', () => {
     ['timing: {source: fixed, prefill: 20 ms}', "test.yaml:3:1: error E-MISSING: timing.decode: required; add 'decode: 5 ms'"],
     ['timing: {prefill: 20 ms}', 'test.yaml:3:10: error E-NO-EFFECT: timing.prefill: not read by source fitted; remove it or set source: fixed'],
     ['timings: polynomial', "test.yaml:3:1: error E-FIELD: timings: unknown field; did you mean 'timing'?"],
-    ['é: {slo: 1, router: }', 'test.yaml:3:1: error E-FIELD: é: unknown field; known here: name, extends, workload, deployment, router, timing, slo, cost, run, report'],
-    ['report: {warmup: 10 s}', 'test.yaml:3:10: error E-UNSUPPORTED: report.warmup: not supported yet; remove it'],
+    ['é: {slo: 1, router: }', 'test.yaml:3:1: error E-FIELD: é: unknown field; known here: name, extends, workload, deployment, router, frontend, timing, slo, cost, run, report'],
+    ['report: {warmup: 10 s}', "test.yaml:3:18: error E-UNIT: report.warmup: '10 s' is a time; write an integer of at least 0, without a unit"],
+    ['report: {percentiles: [50]}', 'test.yaml:3:10: error E-UNSUPPORTED: report.percentiles: not supported yet; remove it'],
     ['cost: 3.5', "test.yaml:3:7: error E-UNIT: cost.gpu_hour: 3.5 has no unit; write '$3.50/h'"],
     ['objectives: [max gpus]', "test.yaml:3:1: error E-MISSING: space: required beside objectives; add 'space', or remove objectives"],
     ['traffic: {}', 'test.yaml:3:1: error E-UNSUPPORTED: traffic: an AISimulate file is not supported yet; write a scenario with workload and deployment'],
-    ['__proto__: {tp: 1}', 'test.yaml:3:1: error E-FIELD: __proto__: unknown field; known here: name, extends, workload, deployment, router, timing, slo, cost, run, report'],
+    ['__proto__: {tp: 1}', 'test.yaml:3:1: error E-FIELD: __proto__: unknown field; known here: name, extends, workload, deployment, router, frontend, timing, slo, cost, run, report'],
   ])('%s', (line, expected) => {
     expect(one(scenarioText(line))).toBe(expected);
   });
@@ -73,6 +74,7 @@ describe('bad input', () => {
     [`${named}, engine: sglang, agg: {engine: {preemption: fifo}}`, 'test.yaml:2:87: error E-NO-EFFECT: deployment.agg.engine.preemption: not read by sglang; remove it'],
     [`${named}, engine: {name: trtllm, preemption: fifo}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.preemption: not read by trtllm; remove it'],
     [`${named}, engine: {name: trtllm, decode_interval: 2}, agg: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.decode_interval: not read by trtllm; remove it or set engine: sglang'],
+    [`${named}, engine: {name: sglang, receive_interval: 30}, prefill: {}, decode: {}`, 'test.yaml:2:79: error E-NO-EFFECT: deployment.engine.receive_interval: prefill workers have no decode passes that requests from outside wait for; remove it'],
     [`${named}, engine: {schedule_policy: lpm}, agg: {}`, 'test.yaml:2:65: error E-NO-EFFECT: deployment.engine.schedule_policy: not read by vllm; remove it or set engine: sglang'],
     [`${named}, engine: {name: sglang, schedule_conservativeness: 1.5}, agg: {}`, 'test.yaml:2:106: error E-RANGE: deployment.engine.schedule_conservativeness: 1.5 is out of range; write a number from 0 to 1'],
     [`${named}, engine: {name: sglang, block_size: 48, chunked_prefill_size: 100}, agg: {}`, 'test.yaml:2:117: error E-RANGE: deployment.engine.chunked_prefill_size: 100 is not a multiple of block_size (48); use 144'],

@@ -30,7 +30,7 @@ describe('data-parallel ranks', () => {
   });
 
   it('have a shape', () => {
-    expect(['tp4', 'tp1dp8', 'tp0', 'tp2dp0', 'dp2', 'tp2 dp2'].map(parseShape)).toEqual([{ tp: 4, dp: 1 }, { tp: 1, dp: 8 }, null, null, null, null]);
+    expect(['tp4', 'tp1dp8', 'tp0', 'tp2dp0', 'dp2', 'tp2 dp2'].map(parseShape)).toEqual([{ tp: 4, dp: 1, pp: 1 }, { tp: 1, dp: 8, pp: 1 }, null, null, null, null]);
     expect(scenarioOf(scenarioText(), ['deployment.agg={shape: tp2dp4}']).deployment.pools[0]).toMatchObject({ tp: 2, engine: { ranks: 4 } });
     expect(one('deployment.agg={shape: tp2, dp: 4}')).toContain('E-CONFLICT: deployment.agg.shape: deployment.agg.dp is set at line 1; keep one');
     expect(one('deployment.agg={shape: tp0}')).toContain("E-RANGE: deployment.agg.shape: 'tp0' has no GPU; write a shape such as 'tp4'");

@@ -71,6 +71,38 @@ describe('engines', () => {
     });
   });
 
+  it('sglang: a receive interval of realistic aggregated workers', () => {
+    const scenario = engineOf('{name: sglang, receive_interval: 30}');
+    expect(scenario.deployment.pools[0]!.engine.sglang!.receiveInterval).toBe(30);
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+    expect(engineOf('{name: sglang, receive_interval: 1}')).toEqual(engineOf('sglang'));
+    expect(() => engineOf('{name: sglang, receive_interval: 30}', ['run.fidelity=dynosim'])).toThrow('E-NO-EFFECT');
+  });
+
+  it('admission: realistic aggregated workers', () => {
+    const scenario = engineOf('{name: trtllm, admission: next_pass}');
+    expect(scenario.deployment.pools[0]!.engine.admission).toBe('next_pass');
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+    expect(engineOf('{name: trtllm, admission: same_pass}')).toEqual(engineOf('trtllm'));
+    for (const fidelity of ['dynosim', 'aisimulate']) expect(() => engineOf('{name: trtllm, admission: next_pass}', [`run.fidelity=${fidelity}`])).toThrow('E-NO-EFFECT');
+  });
+
+  it('report.warmup: fewer than there are requests', () => {
+    const scenario = scenarioOf(scenarioText('report: {warmup: 8}'));
+    expect(scenario.report.warmupRequests).toBe(8);
+    expect(scenarioOf(scenarioToYaml(scenario))).toEqual(scenario);
+    expect('warmupRequests' in scenarioOf(scenarioText('report: {warmup: 0}')).report).toBe(false);
+    expect(() => scenarioOf(scenarioText('report: {warmup: 160}'))).toThrow('160 of 160 requests leaves none to measure');
+  });
+
+  it('frontend: absent where nothing takes time', () => {
+    const of = (frontend: string) => scenarioOf(scenarioText(`frontend: ${frontend}`)).frontend;
+    expect(of('{preprocess: {rate: 250000 tok/s}, dispatch: 4 ms}')).toEqual({ baseMs: 0, tokensPerSecond: 250_000, cores: 1, dispatchMs: 4 });
+    expect(of('{preprocess: 2 ms}')).toEqual({ baseMs: 2, tokensPerSecond: null, cores: 1, dispatchMs: 0 });
+    expect(of('{dispatch: 0}')).toBeUndefined();
+    expect(() => of('{preprocess: {cores: 2}, dispatch: 1 ms}')).toThrow('E-NO-EFFECT');
+  });
+
   it('trtllm: its defaults', () => {
     expect(engineOf('trtllm').deployment.pools[0]!.engine).toEqual({
       name: 'trtllm', version: '1.3.0rc20', blockTokens: 32, maxNumSeqs: 256, maxNumBatchedTokens: 8192, prefixCaching: true, chunkedPrefill: true, contextTokens: 40_960, memoryFraction: 0.9, preemption: 'lifo',
@@ -238,6 +270,7 @@ const scenarios = fc
     blocks: fc.option(fc.integer({ min: 1, max: 5000 }), { nil: undefined }),
     fidelity: fc.constantFrom('realistic', 'dynosim', 'aisimulate'),
     bandwidth: fc.constantFrom('none', 'tcp', '64 GB/s', '12.34567 GB/s', '333 Mb/s'),
+    frontend: fc.constantFrom<unknown>(undefined, { preprocess: '5 ms' }, { preprocess: { rate: '300000 tok/s', cores: 2 }, dispatch: '4 ms' }, { preprocess: { base: '1 ms' } }, { dispatch: '0.5 ms' }),
     policy: fc.constantFrom('round_robin', 'random', 'least_loaded', 'kv'),
     source: fc.constantFrom('auto', 'polynomial', 'fixed'),
     load: fc.constantFrom({ concurrency: 7 }, { rate: '2.5 req/s', arrivals: 'gamma', smoothness: 2 }, { rate: '90 req/min', arrivals: 'burst' }),
@@ -258,6 +291,7 @@ const scenarios = fc
       ...(r.prefill ? { prefill: { tp: r.tp }, decode: { replicas: r.replicas }, kv_transfer: { bandwidth: r.bandwidth } } : { agg: { replicas: r.replicas, tp: r.tp } }),
     },
     router: r.policy,
+    ...(r.frontend ? { frontend: r.frontend } : {}),
     timing: r.source === 'fixed' ? { source: 'fixed', prefill: `${r.seconds} s`, decode: '5 ms' } : r.source,
     slo: { ttft: `${r.seconds} s`, at: r.at },
     run: { fidelity: r.fidelity, max_time: `${r.seconds} min` },

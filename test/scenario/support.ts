@@ -4,20 +4,35 @@ import { basename, join } from 'node:path';
 import { formatProblem, InputError } from '../../src/core/problem.js';
 import type { Environment } from '../../src/scenario/environment.js';
 import { loadFile, type Loaded } from '../../src/scenario/load.js';
+import type { Shape } from '../../src/scenario/shape.js';
 import type { Scenario, Sweep } from '../../src/scenario/scenario.js';
+
+/** The model with experts. */
+export const EXPERTS = 'Qwen/Qwen3-30B-A3B';
 
 /** A made-up world: Qwen fits everywhere, the 70B needs two GPUs. */
 export const environment: Environment = {
-  modelNames: () => ['Qwen/Qwen3-8B', 'meta-llama/Llama-3.1-70B'],
+  modelNames: () => ['Qwen/Qwen3-8B', EXPERTS, 'meta-llama/Llama-3.1-70B'],
   hardwareNames: () => ['h100_sxm', 'h200_sxm'],
   hasModel: (model) => environment.modelNames().includes(model),
   hasHardware: (hardware) => environment.hardwareNames().includes(hardware),
   modelContextTokens: () => 40_960,
   gpusPerNode: () => 8,
   kvElementBytes: () => 2,
+  hasExperts: (model) => model === EXPERTS,
+  gpusPerFabric: () => 8,
+  gpuHourPrice: () => 2.5,
+  quant: ({ wish }) =>
+    wish.weights === 'nvfp4'
+      ? { ok: false, problem: { code: 'E-HARDWARE', field: 'quant.weights', what: 'nvfp4 needs fp4 matrix units; h200_sxm has bf16, int8, fp8', hint: 'use one of bf16, fp8' } }
+      : { ok: true, value: { weights: wish.weights ?? 'bf16', moe: wish.moe ?? 'bf16', attention: wish.attention ?? 'bf16', kv: wish.kv ?? 'bf16' } },
+  shapes: ({ model, engine, gpus }) => {
+    const tps = [1, 2, 4, 8].filter((tp) => tp <= gpus).map((tp): Shape => ({ tp, dp: 1, pp: 1 }));
+    return model === EXPERTS && engine !== 'sglang' ? tps.flatMap(({ tp }) => [{ tp, dp: 1, pp: 1, moeTp: tp, moeEp: 1 }, { tp, dp: 1, pp: 1, moeTp: 1, moeEp: tp }]) : tps;
+  },
   engineDefaults: (engine) => ({ vllm: { version: '0.24.0', blockTokens: 64, memoryFraction: 0.9 }, sglang: { version: '0.5.14', blockTokens: 1, memoryFraction: 0.88 }, trtllm: { version: '1.3.0rc20', blockTokens: 32, memoryFraction: 0.9 } })[engine],
-  kvTransferBytesPerToken: (_, legacy) => (legacy ? 100_000 : 147_456),
-  kvBlocks: ({ model, tp, engine, reserveBytes }) =>
+  kvTransferBytesPerToken: (_, legacy, kv) => (legacy ? 100_000 : kv === 'fp8' ? 73_728 : 147_456),
+  kvBlocks: ({ model, layout: { tp }, engine, reserveBytes, quant }) =>
     model.endsWith('70B') && tp === 1
       ? {
           ok: false,
@@ -31,10 +46,11 @@ export const environment: Environment = {
       : {
           ok: true,
           value: {
-            blocks: Math.floor((4096 * tp * engine.memoryFraction * 64) / engine.blockTokens) - Math.round(reserveBytes / 1e9),
+            blocks: Math.floor((4096 * tp * engine.memoryFraction * 64 * (quant?.kv === 'fp8' ? 2 : 1)) / engine.blockTokens) - Math.round(reserveBytes / 1e9),
             weightsBytes: 1,
             activationBytes: 1,
             runtimeBytes: 1,
+            stateBytes: 0,
             kvBytesPerTokenPerGpu: 1,
             budgetBytes: 1,
           },

@@ -27,7 +27,7 @@ describe('a scenario and a replay of the same deployment agree', () => {
     ['data-parallel ranks', 'agg: {replicas: 2, dp: 3}, kv: {blocks: 400}', { dp_size: 3, num_gpu_blocks: 400 }],
     ['the other block manager', 'agg: {replicas: 2}, kv: {blocks: 250, eviction: lineage}', { g1_backend: 'kvbm', num_gpu_blocks: 250 }],
   ])('%s', async (_name, pools, args) => {
-    const ours = (await run(pools, 'run: {fidelity: dynosim}')).observations.requests;
+    const ours = (await run(pools, 'run: {fidelity: dynosim}')).observations!.requests;
     const theirs = (await replay(args)).requests;
     for (const column of ['admitMs', 'firstTokenMs', 'lastTokenMs', 'reusedTokens', 'decodeWorker'] as const) expect([...ours[column]], column).toEqual([...theirs[column]]);
   });

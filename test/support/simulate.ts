@@ -1,6 +1,6 @@
 import { semanticsOf, type Semantics } from '../../src/engine/semantics.js';
 import type { Observations, StatusCode } from '../../src/metrics/observations.js';
-import type { EngineSpec, Fidelity, KvTransferSpec, RouterSpec } from '../../src/scenario/scenario.js';
+import type { EngineSpec, Fidelity, FrontendSpec, KvTransferSpec, RouterSpec } from '../../src/scenario/scenario.js';
 import { REPLAY_ROUTER } from '../../src/scenario/dynamo/router-config.js';
 import type { PoolConfig, SimulationConfig } from '../../src/sim/config.js';
 import { Simulation } from '../../src/sim/simulation.js';
@@ -85,6 +85,8 @@ export interface Setup {
   readonly decode?: { readonly engine?: Partial<EngineSpec>; readonly kvBlocks?: number };
   readonly router?: Partial<RouterSpec>;
   readonly kvTransfer?: Partial<KvTransferSpec>;
+  readonly frontend?: FrontendSpec;
+  readonly warmupRequests?: number;
   readonly driver?: DriverMode;
   readonly maxTimeMs?: number;
   readonly maxWorkers?: number;
@@ -117,6 +119,8 @@ export function configOf(setup: Setup): SimulationConfig {
     kvTransfer: typeof workers === 'number' ? null : { ...INSTANT, ...setup.kvTransfer },
     impossibleHandoff: fidelity === 'aisimulate' ? 'failed' : 'rejected',
     ...(setup.maxWorkers === undefined ? {} : { maxWorkers: setup.maxWorkers }),
+    ...(setup.frontend ? { frontend: setup.frontend } : {}),
+    ...(setup.warmupRequests === undefined ? {} : { warmupRequests: setup.warmupRequests }),
     ...(setup.forced ? { forced: setup.forced } : {}),
     ...(setup.createEngine ? { createEngine: setup.createEngine } : {}),
   };
@@ -191,5 +195,6 @@ export function spyTiming(timing: PassTiming, limit = 100_000): PassTiming & { r
     decodes,
     prefillMs: (shape) => (note(prefills, shape), timing.prefillMs(shape)),
     decodeMs: (shape) => (note(decodes, shape), timing.decodeMs(shape)),
+    ...(timing.chunkMs ? { chunkMs: (start: number, end: number) => timing.chunkMs!(start, end) } : {}),
   };
 }

@@ -1,8 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EngineSpec } from '../../src/scenario/scenario.js';
-import { requireModel } from '../../src/timing/catalogue.js';
-import { kvBlocks, kvBytesPerTokenPerGpu, kvCapacity, kvTransferBytesPerToken } from '../../src/timing/memory.js';
+import { requireBackend, requireHardware, requireModel } from '../../src/timing/catalogue.js';
+import { shapeName } from '../../src/scenario/shape.js';
+import { activationBytes, kvBytesPerTokenPerGpu, kvTransferBytesPerToken, stateBytesPerSequence, weightsBytes } from '../../src/timing/footprint.js';
+import { inferQuant } from '../../src/timing/infer-quant.js';
+import { fallbackLayouts, layoutGap } from '../../src/timing/legal-layouts.js';
+import type { Layout } from '../../src/timing/layout.js';
+import { kvBlocks, kvCapacity } from '../../src/timing/memory.js';
+import { sglangMemoryFraction } from '../../src/timing/sglang-fraction.js';
 
 const engine = (change: Partial<EngineSpec> = {}): EngineSpec => ({
   name: 'vllm',
@@ -18,7 +24,10 @@ const engine = (change: Partial<EngineSpec> = {}): EngineSpec => ({
   ...change,
 });
 
-const ask = (model: string, hardware: string, tp: number, change: Partial<EngineSpec> = {}, reserveBytes = 0) => kvBlocks({ model, hardware, engine: engine(change), tp, reserveBytes });
+const layout = (tp: number, change: Partial<Layout> = {}): Layout => ({ tp, pp: 1, attentionDp: 1, moeTp: 1, moeEp: 1, ...change });
+
+const ask = (model: string, hardware: string, shape: number | Layout, change: Partial<EngineSpec> = {}, reserveBytes = 0) =>
+  kvBlocks({ model, hardware, engine: engine(change), layout: typeof shape === 'number' ? layout(shape) : shape, reserveBytes });
 
 describe('worked examples', () => {
   it.each([
@@ -29,7 +38,7 @@ describe('worked examples', () => {
     const answer = ask(model, hardware, tp, { maxNumBatchedTokens });
     if (!answer.ok) throw new Error(answer.problem.what);
     const { budgetBytes: budget, ...exact } = answer.value;
-    expect(exact).toEqual({ weightsBytes, activationBytes, runtimeBytes, kvBytesPerTokenPerGpu, blocks });
+    expect(exact).toEqual({ weightsBytes, activationBytes, runtimeBytes, stateBytes: 0, kvBytesPerTokenPerGpu, blocks });
     expect(budget).toBeCloseTo(budgetBytes, 2);
   });
 
@@ -62,13 +71,11 @@ describe('worked examples', () => {
 
   it('has the KV bytes per token (kvbm section 10)', () => {
     const [qwen, llama, r1] = ['Qwen/Qwen3-32B', 'meta-llama/Llama-3.1-8B', 'deepseek-ai/DeepSeek-R1'].map(requireModel);
-    expect(kvTransferBytesPerToken(qwen!, false)).toBe(262144);
-    expect(kvTransferBytesPerToken(requireModel('Qwen/Qwen3-32B-FP8'), false)).toBe(131072);
-    expect(kvTransferBytesPerToken(r1!, false)).toBe(35136);
-    expect(kvTransferBytesPerToken({ ...r1!, quant: 'bf16' }, false)).toBe(70272);
-    expect([kvTransferBytesPerToken(qwen!, true), kvTransferBytesPerToken(r1!, true)]).toEqual([163840, 1748992]);
-    expect([1, 4, 16].map((tp) => kvBytesPerTokenPerGpu(llama!, tp))).toEqual([131072, 32768, 16384]);
-    expect(kvBytesPerTokenPerGpu({ ...r1!, quant: 'bf16' }, 8)).toBe(70272);
+    expect((['bf16', 'fp8'] as const).map((kv) => kvTransferBytesPerToken(qwen!, false, kv))).toEqual([262144, 131072]);
+    expect((['fp8', 'bf16'] as const).map((kv) => kvTransferBytesPerToken(r1!, false, kv))).toEqual([35136, 70272]);
+    expect([kvTransferBytesPerToken(qwen!, true, 'bf16'), kvTransferBytesPerToken(r1!, true, 'bf16')]).toEqual([163840, 1748992]);
+    expect([1, 4, 16].map((tp) => kvBytesPerTokenPerGpu(llama!, tp, 'bf16'))).toEqual([131072, 32768, 16384]);
+    expect(kvBytesPerTokenPerGpu(r1!, 8, 'bf16')).toBe(70272);
   });
 });
 
@@ -102,7 +109,7 @@ describe('what does not fit', () => {
   });
 
   it('says so when nothing fits', () => {
-    expect(problem('meta-llama/Llama-3.1-405B', 'l4', 8).hint).toBe('no tp up to 16 fits; choose hardware with more memory');
+    expect(problem('meta-llama/Llama-3.1-405B', 'a30', 8, { maxNumBatchedTokens: 131072 }).hint).toBe('no layout of up to 16 GPUs and 8 stages fits; choose hardware with more memory');
   });
 
   it('tells a budget below one block from one below zero', () => {
@@ -111,9 +118,19 @@ describe('what does not fit', () => {
     expect(problem('Qwen/Qwen3-0.6B', 'l40s', 1, {}, fitting.value.budgetBytes - 1000).what).toContain('less than one KV block');
   });
 
-  it('refuses a tp that does not split the model, and families without a memory model', () => {
+  it('offers shapes with experts spread, and stages where one stage of 16 GPUs is too small', () => {
+    expect(problem('deepseek-ai/DeepSeek-R1', 'h200_sxm', layout(4, { moeTp: 4 }), { memoryFraction: 0.9 })).toMatchObject({ field: 'tp', hint: 'shape: tep8 leaves 43.7 GB for KV, shape: tep16 leaves 85.8 GB' });
+    expect(problem('deepseek-ai/DeepSeek-R1', 'h200_sxm', layout(4, { moeTp: 4 })).what).toBe('179.6 GB per GPU (weights 170.5, activations 4.9, runtime 4.2) exceed 139.3 GB (92% of 151.4 GB)');
+    expect(problem('openai/gpt-oss-120b', 'l40s', layout(1)).hint).toBe('tp: 2 leaves 8.0 GB for KV, tp: 4 leaves 23.9 GB');
+    expect(problem('meta-llama/Llama-3.1-405B', 'l4', layout(8)).hint).toBe('shape: tp16pp4 leaves 5.4 GB for KV, shape: tp16pp8 leaves 11.8 GB');
+  });
+
+  it('refuses a layout that does not split the model', () => {
     expect(problem('Qwen/Qwen3-32B', 'h200_sxm', 3)).toMatchObject({ code: 'E-FIT', field: 'tp', hint: 'use one of 1, 2, 4, 8, 16' });
-    expect(problem('deepseek-ai/DeepSeek-R1', 'h200_sxm', 8)).toMatchObject({ code: 'E-UNSUPPORTED', field: 'model' });
+    expect(problem('Qwen/Qwen3-32B', 'h200_sxm', layout(1, { pp: 65 }))).toMatchObject({ field: 'pp', hint: 'use at most 64' });
+    expect(problem('openai/gpt-oss-20b', 'h200_sxm', layout(1, { attentionDp: 64, moeEp: 64 }))).toMatchObject({ field: 'moe_ep', what: '32 experts of openai/gpt-oss-20b do not spread over 64 groups' });
+    expect(problem('Qwen/Qwen3-30B-A3B', 'h200_sxm', layout(1, { attentionDp: 512, moeTp: 512 }))).toMatchObject({ field: 'moe_tp' });
+    expect(problem('Qwen/Qwen3.5-397B-A17B', 'h200_sxm', layout(32))).toMatchObject({ field: 'tp', hint: 'use one of 1, 2, 4, 8, 16' });
   });
 });
 
@@ -131,4 +148,95 @@ it('KV blocks grow with memory fraction and tp, and shrink with the pass and the
       expect(blocks(tp, { memoryFraction, maxNumBatchedTokens }, 1e9)).toBeLessThanOrEqual(base);
     }),
   );
+});
+
+describe('families', () => {
+  const weights = (name: string, hardware: string, shape: Layout, backend = 'vllm'): number => {
+    const model = requireModel(name);
+    return weightsBytes(model, shape, inferQuant(model, requireHardware(hardware), backend));
+  };
+  const state = (name: string, tp: number): number => stateBytesPerSequence(requireModel(name), tp, 'bf16');
+
+  it('latent attention: DeepSeek-R1 at tep8, by hand', () => {
+    const attention = 61 * ((1536 + 512 + 64) * 7168 + 16 * ((128 + 64) * 1536 + (128 + 128) * 512 + 128 * 7168));
+    const dense = 3 * ((3 * 7168 * 18432) / 8);
+    const experts = 58 * ((256 * 3 * 7168 * 2048) / 8 + 256 * 7168 * 2 + (3 * 7168 * 2048) / 8);
+    const vocabulary = 129280 * 7168 * 2 + (129280 / 8) * 7168 * 2;
+    expect(weights('deepseek-ai/DeepSeek-R1', 'h200_sxm', layout(8, { moeEp: 8 }))).toBe(attention + dense + experts + vocabulary);
+    expect(attention + dense + experts + vocabulary).toBe(86739124224);
+    expect(weights('deepseek-ai/DeepSeek-R1', 'h200_sxm', layout(8, { moeTp: 8 }))).toBe(86739124224);
+  });
+
+  it('experts spread over data-parallel ranks; attention is on every rank', () => {
+    const [tep, dep] = [layout(8, { moeEp: 8 }), layout(1, { attentionDp: 8, moeEp: 8 })].map((shape) => weights('Qwen/Qwen3-30B-A3B', 'h200_sxm', shape));
+    const attention = 48 * ((32 + 2 * 4) * 128 + 32 * 128) * 2048 * 2;
+    const vocabulary = 2 * 151936 * 2048 * 2;
+    const experts = 48 * ((128 * 3 * 2048 * 768 * 2) / 8 + 128 * 2048 * 2);
+    expect(dep).toBe(attention + vocabulary + experts);
+    expect(tep).toBeLessThan(dep!);
+  });
+
+  it('int4 is of the experts alone; stages divide weights', () => {
+    const kimi = weights('moonshotai/Kimi-K2.5', 'h200_sxm', layout(8, { moeEp: 8 }));
+    const bf16 = 61 * ((1536 + 512 + 64) * 7168 + 8 * ((128 + 64) * 1536 + (128 + 128) * 512 + 128 * 7168)) * 2;
+    const experts = 60 * ((384 * 3 * 7168 * 2048 * 0.5) / 8 + 384 * 7168 * 2 + ((3 * 7168 * 2048) / 8) * 2);
+    expect(kimi).toBe(bf16 + ((3 * 7168 * 18432) / 8) * 2 + experts + 163840 * 7168 * 2 + (163840 / 8) * 7168 * 2);
+    expect(weights('Qwen/Qwen3-32B', 'h200_sxm', layout(2, { pp: 4 }))).toBe(weights('Qwen/Qwen3-32B', 'h200_sxm', layout(2)) / 4);
+  });
+
+  it('activations have the workspace of the dispatch and the coefficients of experts', () => {
+    const [r1, qwen] = ['deepseek-ai/DeepSeek-R1', 'Qwen/Qwen3-30B-A3B'].map(requireModel);
+    const [vllm, sglang] = ['vllm', 'sglang'].map(requireBackend);
+    expect(activationBytes(qwen!, vllm!, layout(2, { moeTp: 2 }), 8192)).toBe(2 * 8192 * 32 * 128 * 13);
+    expect(activationBytes(qwen!, sglang!, layout(8, { moeTp: 8 }), 8192)).toBeCloseTo(1.15 * 2 * 8192 * 32 * 128 * 13, 3);
+    const workspace = (8192 * 7168 * 8 * 256 * 8 * 4) / 8 / 128;
+    expect(activationBytes(r1!, vllm!, layout(1, { attentionDp: 8, moeEp: 8 }), 8192)).toBe(2 * 8192 * 7168 * 22 + workspace);
+  });
+
+  it('windows and linear attention take a constant of every sequence and no growing cache', () => {
+    expect(kvBytesPerTokenPerGpu(requireModel('openai/gpt-oss-120b'), 1, 'bf16')).toBe(18 * 2 * 8 * 64 * 2);
+    expect(state('openai/gpt-oss-120b', 2)).toBe(18 * 128 * 2 * 4 * 64 * 2);
+    expect(kvBytesPerTokenPerGpu(requireModel('Qwen/Qwen3.5-397B-A17B'), 4, 'bf16')).toBe(15 * 2 * 1 * 256 * 2);
+    expect(state('Qwen/Qwen3.5-397B-A17B', 4)).toBe((45 * (64 * 128 * 128 * 4 + (2 * 16 * 128 + 64 * 128) * 3 * 2)) / 4);
+    expect(state('Qwen/Qwen3-32B', 1)).toBe(0);
+    const windowed = { ...requireModel('meta-llama/Llama-3.1-8B'), window: 4096, window_layers: 32 };
+    expect([kvBytesPerTokenPerGpu(windowed, 1, 'bf16'), stateBytesPerSequence(windowed, 1, 'bf16')]).toEqual([131072, 0]);
+  });
+
+  it('sets that constant aside for every sequence that may run', () => {
+    const budget = (maxNumSeqs: number): number => {
+      const answer = ask('Qwen/Qwen3.5-397B-A17B', 'b200_sxm', layout(8, { moeEp: 8 }), { maxNumSeqs });
+      if (!answer.ok) throw new Error(answer.problem.what);
+      return answer.value.budgetBytes;
+    };
+    expect(budget(64) - budget(128)).toBeCloseTo(64 * state('Qwen/Qwen3.5-397B-A17B', 8), 3);
+    const over = ask('Qwen/Qwen3.5-397B-A17B', 'b200_sxm', layout(8, { moeEp: 8 }), { maxNumSeqs: 4096 });
+    expect(over.ok ? '' : over.problem.what).toContain('state of 4096 sequences 98.');
+  });
+
+  it('fits every model of the measured deployments in the layouts they ran in', () => {
+    const ran = [['deepseek-ai/DeepSeek-R1', 'h200_sxm', 'trtllm', layout(8, { moeEp: 8 })], ['nvidia/DeepSeek-R1-NVFP4', 'b200_sxm', 'trtllm', layout(4, { moeTp: 4 })], ['MiniMaxAI/MiniMax-M2.5', 'h200_sxm', 'vllm', layout(4, { moeTp: 4 })],
+      ['moonshotai/Kimi-K2.5', 'h200_sxm', 'vllm', layout(8, { moeTp: 8 })], ['zai-org/GLM-5-FP8', 'h200_sxm', 'sglang', layout(8, { moeTp: 8 })], ['Qwen/Qwen3.5-397B-A17B-FP8', 'h200_sxm', 'sglang', layout(8, { moeEp: 8 })], ['openai/gpt-oss-120b', 'h100_sxm', 'vllm', layout(2, { moeTp: 2 })]] as const;
+    for (const [model, hardware, name, shape] of ran) {
+      const answer = ask(model, hardware, shape, { name, ...(name === 'sglang' ? { memoryFraction: 0.88, sglang: { chunkedPrefillSize: 8192, maxPrefillTokens: 16384 } as EngineSpec['sglang'] } : { memoryFraction: 0.9 }) });
+      expect(answer.ok ? answer.value.blocks : answer.problem.what, model).toBeGreaterThan(100);
+    }
+  });
+
+  it('SGLang derives its share of memory (perf-model section 9.5)', () => {
+    const shapes = [[1, 1], [2, 1], [4, 1], [8, 1], [8, 8]] as const;
+    const derived = (gpu: string) => shapes.map(([tp, attentionDp]) => sglangMemoryFraction(requireHardware(gpu).memory_bytes, { tp, pp: 1, attentionDp }));
+    expect(derived('h200_sxm')).toEqual([0.907, 0.906, 0.901, 0.897, 0.77]);
+    expect(derived('h100_sxm')).toEqual([0.836, 0.834, 0.825, 0.819, 0.594]);
+    expect(derived('b200_sxm')).toEqual([0.858, 0.857, 0.856, 0.853, 0.753]);
+    expect(derived('l40s')).toEqual([0.851, 0.849, 0.837, 0.826, 0.743]);
+  });
+
+  it('offers only layouts that split the model', () => {
+    for (const name of ['deepseek-ai/DeepSeek-R1', 'openai/gpt-oss-20b', 'Qwen/Qwen3-32B']) {
+      const offered = fallbackLayouts(requireModel(name));
+      expect(offered.every((one) => layoutGap(requireModel(name), one) === null)).toBe(true);
+      expect(offered.map(({ tp, pp, attentionDp: dp, moeTp, moeEp }) => shapeName({ tp, pp, dp, ...(name.includes('32B') ? {} : { moeTp, moeEp }) }))).toContain(name.includes('32B') ? 'tp8pp2' : 'tep8');
+    }
+  });
 });

@@ -1,0 +1,69 @@
+import type { CacheListener } from '../kv/pool.js';
+import type { Router, RouterSetup } from './router.js';
+
+/**
+ * A policy that chooses the worker, and in it the data-parallel rank with the fewest requests in flight; ties to
+ * the lowest rank. Source: spec accuracy section 2.
+ */
+export class LeastLoadedRanks implements Router {
+  private readonly inFlight: Int32Array;
+  private readonly placeOf = new Map<number, number>();
+
+  constructor(
+    private readonly workers: Router,
+    private readonly ranks: number,
+    maxRanks: number,
+  ) {
+    this.inFlight = new Int32Array(maxRanks);
+  }
+
+  get lastOverlapTokens(): number {
+    return this.workers.lastOverlapTokens;
+  }
+
+  route(request: number): number {
+    const first = this.workers.route(request) * this.ranks;
+    let best = first;
+    for (let rank = first + 1; rank < first + this.ranks; rank++) if (this.inFlight[rank]! < this.inFlight[best]!) best = rank;
+    this.inFlight[best]!++;
+    this.placeOf.set(request, best);
+    return best;
+  }
+
+  firstToken(request: number): void {
+    this.workers.firstToken(request);
+  }
+
+  finished(request: number): void {
+    this.workers.finished(request);
+    const place = this.placeOf.get(request);
+    if (place === undefined) return;
+    this.inFlight[place]!--;
+    this.placeOf.delete(request);
+  }
+
+  setEligible(place: number, eligible: boolean): void {
+    if (place % this.ranks === 0) this.workers.setEligible(place / this.ranks, eligible);
+  }
+
+  cacheListener(): CacheListener | null {
+    return null;
+  }
+
+  remove(place: number): void {
+    if (place % this.ranks === 0) this.workers.remove(place / this.ranks);
+  }
+
+  isIdle(): boolean {
+    return this.placeOf.size === 0 && this.inFlight.every((requests) => requests === 0) && (this.workers.isIdle?.() ?? true);
+  }
+}
+
+/** For policies that look at no rank of their own. */
+export function overRanks(create: (setup: RouterSetup) => Router): (setup: RouterSetup) => Router {
+  return (setup) => {
+    const { ranks, maxWorkers } = setup;
+    if (!setup.ranksByLoad || ranks === 1) return create(setup);
+    return new LeastLoadedRanks(create({ ...setup, ranks: 1, maxWorkers: maxWorkers / ranks }), ranks, maxWorkers);
+  };
+}

@@ -1,0 +1,47 @@
+import { CompiledModel } from './compiled-model.js';
+import type { Model } from './catalogue.js';
+import { createForwardModel } from './forward-model.js';
+import type { Layout } from './layout.js';
+import { embeddedOperators, folderOperators } from './operator-sources.js';
+import type { Quant } from './quant.js';
+
+/** A worker shape to be timed from operator tables. */
+export interface OperatorQuestion {
+  readonly model: Model;
+  readonly hardware: string;
+  readonly engine: string;
+  readonly layout: Layout;
+  readonly quant: Quant;
+  /** Folder of tables, with the version to read; absent = those that ship with the project. */
+  readonly folder?: { readonly path: string; readonly version: string };
+}
+
+/** Its passes compiled, and what they rest on. */
+export interface RealisticModel {
+  readonly compiled: CompiledModel;
+  /** Tables asked first, such as `vllm 0.24.0`. */
+  readonly tables: string;
+  /** `gemm fp8_block from sglang 0.5.14`: operators that these did not know. */
+  readonly borrowed: readonly string[];
+  /** False where another engine's or GPU's kernels, or datasheets, carry part of a pass. */
+  readonly ownTables: boolean;
+}
+
+const models = new Map<string, RealisticModel>();
+
+/**
+ * One instance per shape. Throws MissingOperator where no table and no estimate knows an operator, InputError for
+ * a folder that cannot be read.
+ */
+export function realisticModel(question: OperatorQuestion): RealisticModel {
+  const { model, hardware, engine, layout, quant, folder } = question;
+  const key = JSON.stringify([model.name, model.quant, hardware, engine, layout, quant, folder]);
+  const known = models.get(key);
+  if (known !== undefined) return known;
+  const source = folder === undefined ? embeddedOperators(hardware, engine) : folderOperators({ ...folder, hardware, engine, exact: false });
+  const compiled = new CompiledModel(createForwardModel({ model, engine, layout, quant }, source.times));
+  const borrowed = [...new Set(source.times.borrowed.map(({ operator, from }) => `${operator} from ${from}`))];
+  const made = { compiled, tables: source.name, borrowed, ownTables: source.own && borrowed.length === 0 };
+  models.set(key, made);
+  return made;
+}

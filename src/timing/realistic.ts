@@ -1,0 +1,41 @@
+import type { CompiledModel } from './compiled-model.js';
+import type { PassShape, PassTiming } from './timing.js';
+
+/** What no kernel table holds (accuracy section 3). */
+export interface PassParameters {
+  /** Multiply table times: decode, decode attention within it, passes with prompts. */
+  readonly mDec: number;
+  readonly mGa: number;
+  readonly mPre: number;
+  /** Host time of a pass, ms. */
+  readonly hostMs: number;
+  /** Least time of a pass with prompts, ms per layer. */
+  readonly floorMsPerLayer: number;
+}
+
+/**
+ * Pass times of a real engine: kernels from the tables, each kind scaled, host time, and the floor of passes that run
+ * outside full CUDA graphs (accuracy section 3). A pass with prompts runs its matrices once over all its tokens,
+ * so all of it counts as prefill time.
+ */
+export function realisticTiming(model: CompiledModel, parameters: PassParameters): PassTiming {
+  const { mDec, mGa, mPre, hostMs, floorMsPerLayer } = parameters;
+  const floor = floorMsPerLayer * model.layers;
+  const attention = (shape: PassShape): number => mDec * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
+  return {
+    prefillMs(shape) {
+      const { prefillRequests, decodeRequests } = shape;
+      // A request in the pass runs at least its last token, even where the scheduler counts its prompt as cached whole.
+      const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests;
+      const group = Math.max(shape.groupPrefillTokens + shape.groupDecodeRequests, tokens);
+      const kernels = mPre * (model.contextMs(tokens, group) + model.logitsMs(prefillRequests + decodeRequests) + shape.prefillChunksMs);
+      return Math.max(decodeRequests > 0 ? kernels + attention(shape) : kernels, floor) + hostMs;
+    },
+    decodeMs(shape) {
+      if (shape.prefillRequests > 0) return 0;
+      const { decodeRequests } = shape;
+      return mDec * (model.generationMs(decodeRequests, Math.max(shape.groupDecodeRequests, decodeRequests)) + model.logitsMs(decodeRequests)) + attention(shape) + hostMs;
+    },
+    chunkMs: (start, end) => model.chunkMs(start, end),
+  };
+}
