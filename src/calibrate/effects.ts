@@ -18,8 +18,11 @@ const SLOPES = ['level', 'z', 'zi', 'zt'] as const;
 export const effectSchema = z.strictObject({ of: z.enum(SLOPES), by: z.array(z.enum(KEYS)), ...perMetric.shape });
 export type Effect = z.infer<typeof effectSchema>;
 
-export const factorDataSchema = z.strictObject({ effects: z.array(effectSchema), noise: positivePerMetric, clip: positivePerMetric });
-/** Standard deviations in ln of the random effects, of the noise, and where residuals are held. */
+export const factorDataSchema = z.strictObject({ effects: z.array(effectSchema), noise: positivePerMetric, clip: positivePerMetric, beyond_system: perMetric });
+/**
+ * Standard deviations in ln of the random effects, of the noise, where residuals are held, and the share of a factor (0-1) that
+ * counts on a system not measured with its backend and model.
+ */
 export type FactorData = z.infer<typeof factorDataSchema>;
 
 export const intervalDataSchema = z.strictObject({ quantile: positivePerMetric, other_system: positivePerMetric, backend_mean: positivePerMetric });

@@ -54,7 +54,7 @@ function reading(command: Command): Command {
     command
       .argument('<rows>', 'ROWS.csv: one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator')
       .option('--cases <file>', 'JSONL of the rows as they were in truth (default: cases_dev.jsonl beside the rows, else derived from them)')
-      .option('--tune', 're-estimate the standard deviations of the calibration effects, in every fold'),
+      .option('--tune', 're-estimate the standard deviations of the calibration effects, in each of the five folds, too'),
     positiveInteger('--parallel'),
   );
 }

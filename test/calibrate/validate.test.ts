@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { calibrated, physicalOf } from '../../src/calibrate/calibration.js';
 import { combinationFolds, randomFolds } from '../../src/calibrate/crossval.js';
 import { effectsFile } from '../../src/calibrate/effects.js';
+import { Factors } from '../../src/calibrate/factors.js';
 import { fitRealistic, type RealisticFit } from '../../src/calibrate/fit.js';
 import type { Physical } from '../../src/calibrate/physical.js';
 import { predictCases, predictionsCsv } from '../../src/calibrate/predict.js';
@@ -130,6 +131,9 @@ describe('a fitted profile', () => {
     const bare = law(cases[1]!, physicalOf(calibration, cases[1]!));
     if ('refused' in bare) throw new Error(bare.refused);
     expect(calibrated(calibration, cases[1]!, bare).tpot.ms).toBe(bare.tpotMs);
+    const sharing = { ...calibration, factors: new Factors({ ...calibration.factors.data, beyond_system: { tpot: 1, ttft: 0 } }, calibration.factors.weights) };
+    expect(calibrated(sharing, cases[1]!, bare).tpot.ms).not.toBe(bare.tpotMs);
+    expect(calibrated(sharing, cases[1]!, bare).ttft.ms).toBe(bare.ttftMs);
   });
 
   it('refuses weights of another profile, a torn file and an absent one', () => {
