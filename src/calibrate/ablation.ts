@@ -22,13 +22,13 @@ const VARIANTS: readonly Variant[] = [
   onCase('nominal lengths', () => ({ lengthLow: 1 })),
   onCase('fixed lengths, 0.9 nominal', (one) => ({ lengthLow: 1, isl: Math.max(1, Math.round(one.isl * 0.9)), osl: Math.max(1, Math.round(one.osl * 0.9)) })),
   onCase('receive interval 1', () => ({ receiveInterval: 1 })),
-  onPhysical('no floor', () => ({ floorMsPerLayer: 0 })),
+  onPhysical('no floor', () => ({ launchUs: 0 })),
   onPhysical('no host time', () => ({ hostMs: 0 })),
   onPhysical('no fixed and serial time', () => ({ fixedMs: 0, serialMsPerKiloToken: 0 })),
   onPhysical('table times as they are', () => ({ mDec: 1, mPre: 1, mGa: 1 })),
   onCase('vllm budget 2,048', (one) => (one.backend === 'vllm' ? { maxNumBatchedTokens: 2048 } : {})),
   onCase('vllm budget 8,192', (one) => (one.backend === 'vllm' ? { maxNumBatchedTokens: 8192 } : {})),
-  onPhysical('tables only', () => ({ mDec: 1, mPre: 1, mGa: 1, hostMs: 0, floorMsPerLayer: 0, fixedMs: 0, serialMsPerKiloToken: 0 })),
+  onPhysical('tables only', () => ({ mDec: 1, mPre: 1, mGa: 1, hostMs: 0, launchUs: 0, fixedMs: 0, serialMsPerKiloToken: 0 })),
 ];
 
 /** Rows an ablation looks at. */

@@ -37,8 +37,8 @@ export function physicalOf({ physical, backends }: Pick<Calibration, 'physical' 
 }
 
 /**
- * A simulation with factor and interval. Factors count inside a measured (backend, model, system) only; elsewhere the intervals
- * are those of predictions without one. Source: spec accuracy section 4.
+ * A simulation with factor and interval. Factors count inside a measured (backend, model, system), and on other systems by the
+ * share that the data gives; the intervals there are as wide as such predictions were found to be. Source: spec accuracy section 4.
  */
 export function calibrated(calibration: Calibration, one: Case, simulated: Simulated): Prediction {
   const { factors, intervals, physical } = calibration;
@@ -51,7 +51,9 @@ export function calibrated(calibration: Calibration, one: Case, simulated: Simul
       const { ln, sd } = factors.predict(features, metric);
       return around(ms * Math.exp(ln), intervals.quantile[metric] * sd);
     }
-    return around(ms, (modelKnown ? intervals.other_system : intervals.backend_mean)[metric]);
+    const share = modelKnown && features !== null ? factors.data.beyond_system[metric] : 0;
+    const factor = share === 0 ? 1 : Math.exp(share * factors.predict(features!, metric).ln);
+    return around(ms * factor, (modelKnown ? intervals.other_system : intervals.backend_mean)[metric]);
   };
   return { tpot: estimate('tpot', simulated.tpotMs), ttft: estimate('ttft', simulated.ttftMs), evidence: evidenceOf(measured, modelKnown, simulated.ownTables), modelKnown, ownTables: simulated.ownTables };
 }

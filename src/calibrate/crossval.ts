@@ -65,7 +65,12 @@ export function calibrate({ fit, simulated, data, tune }: CrossValidation, keep?
   const physical = keep === undefined ? fit.model : refitPhysical(fit, keep);
   const residuals = residualsOf(fit, simulated, physical, keep ?? (() => true));
   const factorData: FactorData = tune ? tuneEffects(data, residuals) : data;
-  return { physical, backends: data.physical.backends, factors: Factors.fit({ effects: factorData.effects, noise: factorData.noise, clip: factorData.clip }, residuals), intervals: data.intervals };
+  return { physical, backends: data.physical.backends, factors: Factors.fit(pick(factorData), residuals), intervals: data.intervals };
+}
+
+/** Without what the data holds beside. */
+function pick({ effects, noise, clip, beyond_system }: FactorData): FactorData {
+  return { effects, noise, clip, beyond_system };
 }
 
 /** What is left of the measurements when simulated at `physical`; a cold row's TTFT has no weight. */

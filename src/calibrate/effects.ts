@@ -18,19 +18,22 @@ const SLOPES = ['level', 'z', 'zi', 'zt'] as const;
 export const effectSchema = z.strictObject({ of: z.enum(SLOPES), by: z.array(z.enum(KEYS)), ...perMetric.shape });
 export type Effect = z.infer<typeof effectSchema>;
 
-export const factorDataSchema = z.strictObject({ effects: z.array(effectSchema), noise: positivePerMetric, clip: positivePerMetric });
-/** Standard deviations in ln of the random effects, of the noise, and where residuals are held. */
+export const factorDataSchema = z.strictObject({ effects: z.array(effectSchema), noise: positivePerMetric, clip: positivePerMetric, beyond_system: perMetric });
+/**
+ * Standard deviations in ln of the random effects, of the noise, where residuals are held, and the share of a factor (0-1) that
+ * counts on a system not measured with its backend and model.
+ */
 export type FactorData = z.infer<typeof factorDataSchema>;
 
 export const intervalDataSchema = z.strictObject({ quantile: positivePerMetric, other_system: positivePerMetric, backend_mean: positivePerMetric });
 export type IntervalData = z.infer<typeof intervalDataSchema>;
 
 /** The numbers a fit finds, in the order of its vectors: multipliers and floor in ln, host in ms. */
-export const fittedSchema = z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: z.number(), floor_ms_per_layer: positive });
+export const fittedSchema = z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: z.number(), launch_us: positive });
 export type FittedNumbers = z.infer<typeof fittedSchema>;
 
 const physicalDataSchema = z.strictObject({
-  prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, floor_ms_per_layer: positive }),
+  prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, launch_us: positive }),
   noise: positivePerMetric,
   drafts_weight: z.number().min(0),
   backends: z.record(z.enum(CASE_BACKENDS), z.strictObject({ start: fittedSchema, fixed_ms: z.number().min(0), serial_ms_per_kilo_token: z.number().min(0) })),

@@ -12,8 +12,8 @@ export interface Physical {
   readonly mPre: number;
   /** Host time of every pass, ms. */
   readonly hostMs: number;
-  /** Least time of a pass with prompts, ms a layer: launches outside full CUDA graphs. */
-  readonly floorMsPerLayer: number;
+  /** Least time of a pass with prompts, µs for each kernel it launches: launches outside full CUDA graphs. */
+  readonly launchUs: number;
   /** Added to every TTFT, ms. */
   readonly fixedMs: number;
   /** Serial work of the frontend on a prompt, ms per 1,000 tokens. */
@@ -21,7 +21,7 @@ export interface Physical {
 }
 
 /** Nothing but the tables. */
-export const TABLES_ONLY: Physical = { mDec: 1, mPre: 1, mGa: 1, hostMs: 0, floorMsPerLayer: 0, fixedMs: 0, serialMsPerKiloToken: 0 };
+export const TABLES_ONLY: Physical = { mDec: 1, mPre: 1, mGa: 1, hostMs: 0, launchUs: 0, fixedMs: 0, serialMsPerKiloToken: 0 };
 
 /** Means over all counted requests; `ownTables` false = operator tables of another backend or none were used. */
 export interface Simulated {

@@ -62,7 +62,7 @@ export interface RealisticProfile {
 
 const HEAD = `# Realistic timing: numbers of passes by backend and model, factors and intervals, held-out errors.
 #
-# Written by \`dynotwin calibrate fit\`. m_*: multiples of table times; host_ms: of every pass; floor_ms_per_layer: of a pass with prompts.
+# Written by \`dynotwin calibrate fit\`. m_*: multiples of table times; host_ms: of every pass; launch_us: of a pass with prompts.
 # spread: of the models about the mean, multipliers and floor in ln, host in ms. errors: ratios; folds = loads like the measured ones
 # held out, unseen = (backend, model, system) held out. effects: standard deviations in ln.
 `;
@@ -151,7 +151,7 @@ function readProfile(path: string): RealisticProfile {
 }
 
 /** Of a backend without any row: its tables as they are. */
-const NEUTRAL: FittedNumbers = { m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0, floor_ms_per_layer: 1e-6 };
+const NEUTRAL: FittedNumbers = { m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0, launch_us: 1e-6 };
 
 function parsed<T>(path: string, text: string, read: (text: string) => unknown, schema: z.ZodType<T>): T {
   try {

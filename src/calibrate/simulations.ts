@@ -67,8 +67,8 @@ export function isFew({ concurrency, lengthLow }: Case): boolean {
   return concurrency <= FEW && lengthLow < 1;
 }
 
-function keyOf({ physical: { mDec, mPre, mGa, hostMs, floorMsPerLayer, fixedMs, serialMsPerKiloToken }, draft }: Point): string {
-  return `${draft ? 'draft ' : ''}${mDec} ${mPre} ${mGa} ${hostMs} ${floorMsPerLayer} ${fixedMs} ${serialMsPerKiloToken}`;
+function keyOf({ physical: { mDec, mPre, mGa, hostMs, launchUs, fixedMs, serialMsPerKiloToken }, draft }: Point): string {
+  return `${draft ? 'draft ' : ''}${mDec} ${mPre} ${mGa} ${hostMs} ${launchUs} ${fixedMs} ${serialMsPerKiloToken}`;
 }
 
 /** What a thread gets; it answers with one list of simulations per batch. */

@@ -54,7 +54,7 @@ function reading(command: Command): Command {
     command
       .argument('<rows>', 'ROWS.csv: one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator')
       .option('--cases <file>', 'JSONL of the rows as they were in truth (default: cases_dev.jsonl beside the rows, else derived from them)')
-      .option('--tune', 're-estimate the standard deviations of the calibration effects, in every fold'),
+      .option('--tune', 're-estimate the standard deviations of the calibration effects, in each of the five folds, too'),
     positiveInteger('--parallel'),
   );
 }
@@ -137,11 +137,11 @@ function errorTable(rows: readonly ErrorRow[]): string {
 }
 
 function numbersTable({ model }: Validation): string {
-  const head = ['backend', 'model', 'n', 'm_dec', 'm_pre', 'm_ga', 'host ms', 'floor ms/layer'];
+  const head = ['backend', 'model', 'n', 'm_dec', 'm_pre', 'm_ga', 'host ms', 'launch us'];
   const cells = (numbers: readonly number[]): string[] => numbers.map((value) => value.toFixed(2));
   const rows = [...model].flatMap(([backend, { mean, models }]) => [
-    ...[...models].map(([family, { rows: n, numbers: p }]) => [backend, family, String(n), ...cells([p.m_dec, p.m_pre, p.m_ga, p.host_ms, p.floor_ms_per_layer])]),
-    [backend, 'mean', '', ...cells([mean.m_dec, mean.m_pre, mean.m_ga, mean.host_ms, mean.floor_ms_per_layer])],
+    ...[...models].map(([family, { rows: n, numbers: p }]) => [backend, family, String(n), ...cells([p.m_dec, p.m_pre, p.m_ga, p.host_ms, p.launch_us])]),
+    [backend, 'mean', '', ...cells([mean.m_dec, mean.m_pre, mean.m_ga, mean.host_ms, mean.launch_us])],
   ]);
   return textTable(head, rows, head.slice(2));
 }

@@ -10,6 +10,7 @@ import { loadScenario, loadSweep } from '../scenario/load.js';
 import type { Scenario } from '../scenario/scenario.js';
 import { readSweepJson } from '../sweep/document.js';
 import { createEnvironment } from '../timing/environment.js';
+import { manifestOptions } from './manifest-options.js';
 import { print, printWarnings } from './output.js';
 
 const APIS: readonly DgdApi[] = ['v1alpha1', 'v1beta1'];
@@ -63,15 +64,13 @@ function deploy(source: string, options: DeployOptions): void {
   if (options.out !== undefined) checkTarget(options.out, options.overwrite === true);
   const environment = createEnvironment();
   const { scenario, candidate, warnings } = choose(source, options, environment);
-  const { hardware, model } = scenario.deployment;
   const made = generateDgd(scenario, {
     api,
     dynamoVersion: options.dynamo,
     name: options.name,
     namespace: options.namespace,
     candidate,
-    gpusPerNode: hardware === null ? undefined : environment.gpusPerNode(hardware),
-    kvElementBytes: model === null ? undefined : environment.kvElementBytes(model),
+    ...manifestOptions(scenario, environment),
   });
   printWarnings([...warnings, ...made.warnings], options.quiet === true);
   if (options.out === undefined) {

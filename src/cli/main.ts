@@ -29,6 +29,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   report: async () => (await import('./report.js')).registerReport,
   trace: async () => (await import('./trace.js')).registerTrace,
   validate: async () => (await import('./validate.js')).registerValidate,
+  explain: async () => (await import('./explain.js')).registerExplain,
   schema: async () => (await import('./schema.js')).registerSchema,
 };
 

@@ -27,10 +27,12 @@ export interface SweepCommandOptions extends ReadOptions, WriteOptions {
   readonly dryRun?: boolean;
 }
 
+export const FORMAT_OPTION = { flags: '--format <format>', description: `of the result on stdout: ${FORMATS.join(', ')}` } as const;
+
 export function addReadOptions(command: Command): Command {
   return command
     .option('--set <path=yaml>', 'set a field, as if it stood in the file; may be given more than once', (value: string, all: string[]) => [...all, value], [] as string[])
-    .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, parseFormat, 'table')
+    .option(FORMAT_OPTION.flags, FORMAT_OPTION.description, parseFormat, 'table')
     .option('--quiet', 'no warnings and no progress on stderr');
 }
 
@@ -56,7 +58,8 @@ export function positiveInteger(option: string): (text: string) => number {
   };
 }
 
-function parseFormat(text: string): Format {
+/** Parser of `--format`. Throws `InputError` (`E-ENUM`). */
+export function parseFormat(text: string): Format {
   const format = FORMATS.find((known) => known === text);
   if (format) return format;
   throw new InputError({ code: 'E-ENUM', path: '--format', what: `'${text}' is not one of ${FORMATS.join(', ')}`, hint: 'choose one of these' });

@@ -22,6 +22,7 @@ import { metricText } from '../sweep/words.js';
 import { loadDrawing } from './drawing.js';
 import { startMeta } from './meta.js';
 import type { SweepCommandOptions } from './options.js';
+import { manifestOptions } from './manifest-options.js';
 import { jsonText, print, printWarnings, type Format } from './output.js';
 import { progressPrinter } from './progress.js';
 import { textTable } from './text-table.js';
@@ -117,13 +118,8 @@ function renderers(environment: Environment, target: string, warnings: Problem[]
 }
 
 function manifest(scenario: Scenario, candidate: string, environment: Environment, warnings: Problem[]): ReturnType<Renderers['manifest']> {
-  const { hardware, model } = scenario.deployment;
   try {
-    const made = generateDgd(scenario, {
-      candidate,
-      gpusPerNode: hardware === null ? undefined : environment.gpusPerNode(hardware),
-      kvElementBytes: model === null ? undefined : environment.kvElementBytes(model),
-    });
+    const made = generateDgd(scenario, { candidate, ...manifestOptions(scenario, environment) });
     warnings.push(...made.warnings);
     return { yaml: made.yaml };
   } catch (error) {

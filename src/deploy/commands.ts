@@ -1,5 +1,5 @@
 import type { Problem } from '../core/problem.js';
-import type { PoolSpec, RouterSpec } from '../scenario/scenario.js';
+import type { PoolSpec, Quant, RouterSpec } from '../scenario/scenario.js';
 import { atLeast, type DynamoVersion } from './dynamo.js';
 
 /** Port on which a worker publishes its KV events. */
@@ -22,24 +22,28 @@ export interface WorkerQuestion {
   readonly pool: PoolSpec;
   /** The frontend routes by KV events, which workers that prefill must publish. */
   readonly kvRouting: boolean;
-  readonly fp8Cache: boolean;
+  /** Precision of the KV cache; null = the model's own type. */
+  readonly cache: Quant['kv'] | null;
   readonly version: DynamoVersion;
 }
 
 /** `python3 -m dynamo.vllm …` of one pool (spec: dgd sections 3.3, 3.10). */
-export function workerCommand({ model, pool, kvRouting, fp8Cache, version }: WorkerQuestion): CommandLine {
+export function workerCommand({ model, pool, kvRouting, cache, version }: WorkerQuestion): CommandLine {
   const { engine } = pool;
   const args = ['--model', model, ...roleArgs(pool.role, version)];
   const number = (flag: string, value: number): void => void args.push(flag, String(value));
   number('--tensor-parallel-size', pool.tp);
+  if (pool.pp !== undefined) number('--pipeline-parallel-size', pool.pp);
   if (engine.ranks !== undefined) number('--data-parallel-size', engine.ranks);
+  if ((pool.moeEp ?? 1) > 1) args.push('--enable-expert-parallel');
   number('--block-size', engine.blockTokens);
   number('--max-num-seqs', engine.maxNumSeqs);
   number('--max-num-batched-tokens', engine.maxNumBatchedTokens);
   if (engine.contextTokens !== null) number('--max-model-len', engine.contextTokens);
   number('--gpu-memory-utilization', engine.memoryFraction);
   if (!pool.kvBlocksEstimated) number('--num-gpu-blocks-override', pool.kvBlocks);
-  if (fp8Cache) args.push('--kv-cache-dtype', 'fp8');
+  if (cache === 'fp8') args.push('--kv-cache-dtype', 'fp8');
+  if (cache === 'bf16') args.push('--kv-cache-dtype', 'bfloat16');
   args.push(engine.prefixCaching ? '--enable-prefix-caching' : '--no-enable-prefix-caching');
   args.push(engine.chunkedPrefill ? '--enable-chunked-prefill' : '--no-enable-chunked-prefill');
   if (pool.role !== 'agg') args.push(...(atLeast(version, '1.0') ? ['--kv-transfer-config', NIXL] : ['--connector', 'nixl']));
@@ -53,9 +57,12 @@ function roleArgs(role: PoolSpec['role'], version: DynamoVersion): string[] {
 }
 
 /** Settings the simulated engine takes and the real one refuses or does not have. */
-function engineProblems({ role, engine }: PoolSpec): Problem[] {
+function engineProblems({ role, engine, quant }: PoolSpec): Problem[] {
   const path = `deployment.${role}.engine`;
   const problems: Problem[] = [];
+  if (quant?.kv === 'int8') {
+    problems.push({ code: 'E-UNSUPPORTED', path: `deployment.${role}.quant.kv`, what: 'vLLM has no int8 KV cache', hint: "only 'bf16' and 'fp8' can be deployed" });
+  }
   if (engine.preemption !== 'lifo') {
     problems.push({ code: 'E-UNSUPPORTED', path: `${path}.preemption`, what: `vLLM cannot be told to preempt '${engine.preemption}'`, hint: "only 'lifo' can be deployed" });
   }

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { InputError, type Problem } from '../core/problem.js';
-import type { DeploymentSpec, PoolSpec, Scenario } from '../scenario/scenario.js';
+import type { DeploymentSpec, PoolSpec, Quant, Scenario } from '../scenario/scenario.js';
 import { gpusPerWorker } from '../scenario/shape.js';
 import { frontendCommand, workerCommand } from './commands.js';
 import { atLeast, defaultApi, dynamoForVllm, hasVersionTag, parseDynamoVersion, pinnedVllm, runtimeImage, type DgdApi, type DynamoVersion } from './dynamo.js';
@@ -22,9 +22,11 @@ export interface DgdOptions {
   /** Candidate id, for the header. */
   readonly candidate?: string;
   /** GPUs of one node; default 8. More per worker makes it span nodes. */
-  readonly gpusPerNode?: number;
+  readonly gpusPerNode?: number | undefined;
   /** Bytes of a simulated KV-cache element; 1 asks vLLM for an FP8 cache, which it does not choose by itself. Default 2. */
-  readonly kvElementBytes?: 1 | 2;
+  readonly kvElementBytes?: 1 | 2 | undefined;
+  /** Precision at which vLLM serves the checkpoint, to tell a simulated one that it does not. Default: not compared. */
+  readonly checkpointQuant?: Quant | undefined;
 }
 
 /** A manifest as data and as text. */
@@ -118,8 +120,8 @@ function frontend(scenario: Scenario, options: DgdOptions, version: DynamoVersio
 }
 
 function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdOptions, version: DynamoVersion, problems: Problem[]): Component {
-  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', fp8Cache: options.kvElementBytes === 1, version });
-  problems.push(...line.problems);
+  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', cache: pool.quant?.kv ?? (options.kvElementBytes === 1 ? 'fp8' : null), version });
+  problems.push(...line.problems, ...quantProblems(pool, options.checkpointQuant));
   const gpusPerNode = options.gpusPerNode ?? DEFAULT_GPUS_PER_NODE;
   const gpus = gpusPerWorker(pool);
   const nodeCount = Math.ceil(gpus / gpusPerNode);
@@ -137,20 +139,29 @@ function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdO
   };
 }
 
+/** Precisions that no flag of vLLM brings about: it serves what the checkpoint has. */
+function quantProblems({ role, quant }: PoolSpec, checkpoint: Quant | undefined): Problem[] {
+  if (quant === undefined || checkpoint === undefined) return [];
+  return (['weights', 'moe', 'attention'] as const)
+    .filter((part) => quant[part] !== checkpoint[part] && (part !== 'attention' || quant.kv === checkpoint.kv))
+    .map((part) => ({ code: 'E-UNSUPPORTED', path: `deployment.${role}.quant.${part}`, what: `vLLM serves this checkpoint at ${checkpoint[part]}, not ${quant[part]}`, hint: 'name a checkpoint of that precision' }));
+}
+
 /** A worker of several nodes: full nodes, and whole data-parallel ranks on each (spec: dgd section 2.5). */
 function spreadProblems(pool: PoolSpec, gpusPerNode: number): Problem[] {
-  const { role, tp } = pool;
+  const { role, tp, pp = 1 } = pool;
   const gpus = gpusPerWorker(pool);
-  if (gpus > tp && tp > gpusPerNode) {
-    const what = `the operator cannot start data-parallel ranks of ${tp} GPUs on nodes of ${gpusPerNode}`;
-    return [{ code: 'E-UNSUPPORTED', path: `deployment.${role}.dp`, what, hint: `use replicas instead of dp, or tp of at most ${gpusPerNode}` }];
+  const rank = tp * pp;
+  if (gpus > rank && rank > gpusPerNode) {
+    const what = `the operator cannot start data-parallel ranks of ${rank} GPUs on nodes of ${gpusPerNode}`;
+    return [{ code: 'E-UNSUPPORTED', path: `deployment.${role}.dp`, what, hint: `use replicas instead of dp, or ${pp > 1 ? 'tp·pp' : 'tp'} of at most ${gpusPerNode}` }];
   }
-  if (gpus > tp && gpusPerNode % tp !== 0) {
-    return [{ code: 'E-FIT', path: `deployment.${role}.tp`, what: `ranks of ${tp} GPUs do not fill a node of ${gpusPerNode}`, hint: `use a tp that divides ${gpusPerNode}` }];
+  if (gpus > rank && gpusPerNode % rank !== 0) {
+    return [{ code: 'E-FIT', path: `deployment.${role}.tp`, what: `ranks of ${rank} GPUs do not fill a node of ${gpusPerNode}`, hint: `use a ${pp > 1 ? 'tp·pp' : 'tp'} that divides ${gpusPerNode}` }];
   }
   if (gpus % gpusPerNode === 0) return [];
   const what = `${gpus} GPUs do not fill ${Math.ceil(gpus / gpusPerNode)} nodes of ${gpusPerNode}`;
-  return [{ code: 'E-FIT', path: `deployment.${role}.${gpus > tp ? 'dp' : 'tp'}`, what, hint: `use at most ${gpusPerNode} GPUs per worker, or a multiple of it` }];
+  return [{ code: 'E-FIT', path: `deployment.${role}.${gpus > rank ? 'dp' : 'tp'}`, what, hint: `use at most ${gpusPerNode} GPUs per worker, or a multiple of it` }];
 }
 
 function image(options: DgdOptions, version: DynamoVersion): Pick<Component, 'image' | 'runtimeVersion'> {

@@ -80,8 +80,8 @@ function ablationTable({ ablation }: Validation): Markup {
 
 function numbersTable({ model }: Validation): Markup {
   const rows = [...model].flatMap(([backend, { mean, models }]) => [
-    ...[...models].map(([family, { rows: n, numbers: p }]) => [backend, family, n, p.m_dec, p.m_pre, p.m_ga, p.host_ms, p.floor_ms_per_layer]),
-    [backend, 'mean', null, mean.m_dec, mean.m_pre, mean.m_ga, mean.host_ms, mean.floor_ms_per_layer],
+    ...[...models].map(([family, { rows: n, numbers: p }]) => [backend, family, n, p.m_dec, p.m_pre, p.m_ga, p.host_ms, p.launch_us]),
+    [backend, 'mean', null, mean.m_dec, mean.m_pre, mean.m_ga, mean.host_ms, mean.launch_us],
   ]);
   return table([text('backend'), text('model'), number('rows'), number('m_dec'), number('m_pre'), number('m_ga'), number('host, ms'), number('floor, ms a layer')], rows);
 }

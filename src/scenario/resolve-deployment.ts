@@ -4,7 +4,7 @@ import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';
 import { resolvePoolQuant, type QuantPart } from './resolve-quant.js';
-import { resolveShape } from './resolve-shape.js';
+import { resolveShape, SHAPE_FIELDS } from './resolve-shape.js';
 import { layoutOf } from './shape.js';
 import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, Quant, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
@@ -253,7 +253,8 @@ function resolveProfilePath(reader: Reader, wanted: Common['wantedTiming']): str
 
 /** Adds a complaint of the environment at the field it names. */
 function report(reader: Reader, role: Role, { code, field, what, hint }: FieldProblem): void {
-  const own = `deployment.${role}.${field}`;
+  const asShape = (SHAPE_FIELDS as readonly string[]).includes(field) && reader.has(`deployment.${role}.shape`);
+  const own = `deployment.${role}.${asShape ? 'shape' : field}`;
   const shared = /^(model|hardware)$/.test(field) || (!reader.has(own) && reader.has(`deployment.${field}`));
   const path = field.startsWith('timing') ? field : shared ? `deployment.${field}` : own;
   // A model that does not split has no timing either: one complaint is enough.

@@ -117,7 +117,7 @@ function put(tree: Tree, path: string, value: Tree, key: Position): Tree {
 }
 
 /** Fields of a pool's shape: a combination that they forbid is no legal candidate. */
-const SHAPE_PATH = new RegExp(`^deployment\\.\\w+\\.(${SHAPE_FIELDS.join('|')})$`);
+const SHAPE_PATH = new RegExp(`^deployment\\.\\w+\\.(shape|${SHAPE_FIELDS.join('|')})$`);
 
 /** Results of resolving, merged as they come. */
 class Gathering {

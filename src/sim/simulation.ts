@@ -7,10 +7,10 @@ import { SimulationChecker } from './checker.js';
 import { checkConservation, runWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
+import { beginRanks, endOf, letIn } from './group-passes.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
 import { PassCalendar, sortByRank } from './pass-calendar.js';
-import { beginRanks } from './rank-passes.js';
 import { Recorder } from './recorder.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
 
@@ -324,7 +324,7 @@ export class Simulation {
   /** Every rank that can run starts now and ends with the slowest. */
   private beginPass(group: WorkerGroup): boolean {
     let endMs = this.beginRun(group);
-    if (group.pool.config.engine.admission !== undefined) endMs = this.letIn(group, endMs);
+    if (group.pool.config.engine.admission !== undefined && letIn(group, this.nowMs)) endMs = endMs < 0 ? this.beginRun(group) : endOf(group, endMs);
     group.isBusy = endMs >= 0;
     if (endMs >= 0) {
       group.passEndMs = endMs;
@@ -340,18 +340,6 @@ export class Simulation {
     const endMs = engine.begin(this.nowMs, this.horizonMs(ranks[0]!), this.nextDispatchMs(pool));
     if (endMs >= 0) engine.settle(endMs);
     return endMs;
-  }
-
-  /** Requests on the doorstep come in behind the pass that began now, or at once where none did. Returns the end of what is in flight, or -1. */
-  private letIn(group: WorkerGroup, endMs: number): number {
-    let came = false;
-    for (const { engine, doorstep } of group.ranks) {
-      for (const request of doorstep) engine.submit(request, this.nowMs, true);
-      if (doorstep.length > 0) came = true;
-      doorstep.length = 0;
-    }
-    if (endMs < 0) return came ? this.beginRun(group) : -1;
-    return group.ranks.length === 1 ? group.ranks[0]!.engine.nextChangeMs() : endMs;
   }
 
   /** When the only worker gets its next request, as far as that is known. */

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { InputError } from '../core/problem.js';
 import { readHuggingFaceConfig } from './hugging-face.js';
+import { recipeSchema } from './recipe.js';
 
 /**
  * What is known about models, GPUs and engines: the YAML files of `engines/`, read once and checked.
@@ -129,6 +130,8 @@ const backendSchema = z.strictObject({
   runtime_factor: positive,
   /** Precision of prompt attention over an FP8 cache. */
   attention_over_fp8_cache: z.enum(['bf16', 'fp8']),
+  /** How public recipes launch it, the most particular first. */
+  recipes: z.array(recipeSchema),
 });
 export type Backend = z.infer<typeof backendSchema>;
 
@@ -180,6 +183,16 @@ const backends = once(() => new Map(['vllm', 'sglang', 'trtllm'].map((name) => [
 /** Hugging Face names of the catalogue, aliases included, sorted. */
 export function modelNames(): readonly string[] {
   return [...models().keys()].sort();
+}
+
+/** Engine names of the catalogue. */
+export function backendNames(): readonly string[] {
+  return [...backends().keys()];
+}
+
+/** Models of the catalogue, each once, in the order of its files. */
+export function catalogueModels(): readonly Model[] {
+  return [...new Set(models().values())];
 }
 
 /** GPU names of the catalogue, sorted. */

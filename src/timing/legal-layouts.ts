@@ -19,15 +19,15 @@ function unsplit(model: Model, tp: number): string | null {
   return even && states ? null : `${heads} heads, ${kvHeads} KV heads`;
 }
 
-/** Why a layout does not split a model, with the field to blame; null = it does. */
-export function layoutGap(model: Model, { tp, pp, moeTp, moeEp }: Layout): { readonly field: string; readonly what: string; readonly hint: string } | null {
+/** Why a layout does not split a model, with the field to blame; null = it does. `name`: what the model was asked for by. */
+export function layoutGap(model: Model, { tp, pp, moeTp, moeEp }: Layout, name = model.name): { readonly field: string; readonly what: string; readonly hint: string } | null {
   const uneven = unsplit(model, tp);
-  if (uneven !== null) return { field: 'tp', what: `${model.name} does not split over ${tp} GPUs (${uneven})`, hint: `use one of ${legalTensorParallel(model).join(', ')}` };
-  if (pp > model.layers) return { field: 'pp', what: `${model.name} has ${model.layers} layers for ${pp} stages`, hint: `use at most ${model.layers}` };
+  if (uneven !== null) return { field: 'tp', what: `${name} does not split over ${tp} GPUs (${uneven})`, hint: `use one of ${legalTensorParallel(model).join(', ')}` };
+  if (pp > model.layers) return { field: 'pp', what: `${name} has ${model.layers} layers for ${pp} stages`, hint: `use at most ${model.layers}` };
   const { experts, moe_ffn: width = 0 } = model;
   if (experts === undefined) return null;
-  if (experts % moeEp !== 0) return { field: 'moe_ep', what: `${experts} experts of ${model.name} do not spread over ${moeEp} groups`, hint: 'use a divisor of the number of experts' };
-  if (width % moeTp !== 0) return { field: 'moe_tp', what: `experts of ${model.name} (width ${width}) do not split over ${moeTp} GPUs`, hint: 'raise moe_ep instead' };
+  if (experts % moeEp !== 0) return { field: 'moe_ep', what: `${experts} experts of ${name} do not spread over ${moeEp} groups`, hint: 'use a divisor of the number of experts' };
+  if (width % moeTp !== 0) return { field: 'moe_tp', what: `experts of ${name} (width ${width}) do not split over ${moeTp} GPUs`, hint: 'raise moe_ep instead' };
   return null;
 }
 

@@ -23,7 +23,7 @@ export function kvCapacity(budgetBytes: number, kvBytesPerToken: number, blockTo
  */
 export function kvBlocks(question: MemoryQuestion): Checked<MemoryAnswer> {
   const model = requireModel(question.model);
-  const gap = layoutGap(model, question.layout);
+  const gap = layoutGap(model, question.layout, question.model);
   if (gap !== null) return refuse({ code: 'E-FIT', ...gap });
   const answer = memoryAt(question, model, question.layout);
   if (answer.blocks > 0) return { ok: true, value: answer };

@@ -9,8 +9,8 @@ export interface PassParameters {
   readonly mPre: number;
   /** Host time of a pass, ms. */
   readonly hostMs: number;
-  /** Least time of a pass with prompts, ms per layer. */
-  readonly floorMsPerLayer: number;
+  /** Least time of a pass with prompts: µs for each kernel it launches. */
+  readonly launchUs: number;
 }
 
 /**
@@ -19,8 +19,8 @@ export interface PassParameters {
  * so all of it counts as prefill time.
  */
 export function realisticTiming(model: CompiledModel, parameters: PassParameters): PassTiming {
-  const { mDec, mGa, mPre, hostMs, floorMsPerLayer } = parameters;
-  const floor = floorMsPerLayer * model.layers;
+  const { mDec, mGa, mPre, hostMs, launchUs } = parameters;
+  const floor = (launchUs / 1000) * model.launches;
   const attention = (shape: PassShape): number => mDec * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
   return {
     prefillMs(shape) {

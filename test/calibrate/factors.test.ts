@@ -10,7 +10,7 @@ const both = (value: number): { tpot: number; ttft: number } => ({ tpot: value, 
 const residual = (changed: Partial<Features>, tpot: number, ttft: number | null = tpot): Residual => ({ features: { ...FEATURES, ...changed }, ln: { tpot, ttft } });
 
 function data(...effects: FactorData['effects']): FactorData {
-  return { effects, noise: both(0.1), clip: both(1) };
+  return { effects, noise: both(0.1), clip: both(1), beyond_system: both(0) };
 }
 
 describe('shrunken effects', () => {

@@ -8,12 +8,12 @@ import { toNumbers, toPhysical, toVector } from '../../src/calibrate/vectors.js'
 import { CASE, grid, inline, law, measured } from './support.js';
 
 const DATA = effectsFile().physical;
-const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, floorMsPerLayer: 0.9, fixedMs: 4, serialMsPerKiloToken: 3 };
-const OTHER: Physical = { ...TRUE, mDec: 1.05, mPre: 0.95, hostMs: 0.4, floorMsPerLayer: 0.4 };
+const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, launchUs: 45, fixedMs: 4, serialMsPerKiloToken: 3 };
+const OTHER: Physical = { ...TRUE, mDec: 1.05, mPre: 0.95, hostMs: 0.4, launchUs: 20 };
 
 describe('the surrogate of a case', () => {
   it('is exact where it was simulated, follows both sides of the floor, and knows its slopes', () => {
-    const centre = toVector({ m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0.5, floor_ms_per_layer: 0.4 });
+    const centre = toVector({ m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0.5, launch_us: 20 });
     const one = { ...CASE, isl: 1024 };
     const surrogate = surrogateOf(centre, designAround(centre).map((vector) => law(one, toPhysical(toNumbers(vector), 'vllm', DATA))))!;
     const at = (vector: readonly number[]): number => {
@@ -45,12 +45,12 @@ describe('the numbers of passes', () => {
     const a = physicalFor(model, DATA, 'vllm', 'Model-A');
     expect(a.known).toBe(true);
     // Priors draw a little.
-    for (const axis of ['mDec', 'mPre', 'floorMsPerLayer'] as const) expect(Math.abs(Math.log(a.physical[axis] / TRUE[axis]))).toBeLessThan(0.06);
+    for (const axis of ['mDec', 'mPre', 'launchUs'] as const) expect(Math.abs(Math.log(a.physical[axis] / TRUE[axis]))).toBeLessThan(0.06);
     expect(Math.abs(Math.log(a.physical.mGa / TRUE.mGa))).toBeLessThan(0.15);
     expect(Math.abs(a.physical.hostMs - TRUE.hostMs)).toBeLessThan(0.25);
     expect(a.physical.fixedMs).toBe(4);
     const b = physicalFor(model, DATA, 'vllm', 'Model-B').physical;
-    expect(Math.abs(Math.log(b.floorMsPerLayer / OTHER.floorMsPerLayer))).toBeLessThan(0.1);
+    expect(Math.abs(Math.log(b.launchUs / OTHER.launchUs))).toBeLessThan(0.1);
   });
 
   it('are the mean of the backend for an unseen model, and the start for an unseen backend', async () => {

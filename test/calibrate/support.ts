@@ -18,7 +18,7 @@ export const law: SimulateCase = (one, p, seed = 0) => {
   if (one.model.includes('Refused')) return { refused: 'no tables' };
   const speed = one.tp * (one.system.startsWith('b') ? 2 : 1);
   const decode = p.mDec * (40 / speed + p.mGa * ((one.concurrency * one.isl) / 40_000 / speed)) + p.hostMs;
-  const prefill = Math.max((p.mPre * one.isl) / (10 * speed), p.floorMsPerLayer * LAYERS) + p.hostMs;
+  const prefill = Math.max((p.mPre * one.isl) / (10 * speed), (p.launchUs / 50) * LAYERS) + p.hostMs;
   const draw = 1 + 0.01 * Math.sin(one.concurrency + seed);
   return {
     ttftMs: (1.3 * prefill + 0.5 * decode) * draw + p.fixedMs + (p.serialMsPerKiloToken * one.isl) / 1000,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { calibrated, physicalOf } from '../../src/calibrate/calibration.js';
 import { combinationFolds, randomFolds } from '../../src/calibrate/crossval.js';
 import { effectsFile } from '../../src/calibrate/effects.js';
+import { Factors } from '../../src/calibrate/factors.js';
 import { fitRealistic, type RealisticFit } from '../../src/calibrate/fit.js';
 import type { Physical } from '../../src/calibrate/physical.js';
 import { predictCases, predictionsCsv } from '../../src/calibrate/predict.js';
@@ -14,8 +15,8 @@ import { validate, type Validation } from '../../src/calibrate/validate.js';
 import { randomStream } from '../../src/core/random.js';
 import { CASE, grid, inline, law, measured } from './support.js';
 
-const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, floorMsPerLayer: 0.9, fixedMs: 4, serialMsPerKiloToken: 3 };
-const NUMBERS: Readonly<Record<string, Physical>> = { A: TRUE, B: { ...TRUE, mDec: 1.05, hostMs: 0.4, floorMsPerLayer: 0.5 }, C: { ...TRUE, mPre: 1, mDec: 0.95 } };
+const TRUE: Physical = { mDec: 0.85, mPre: 1.2, mGa: 1.05, hostMs: 0.8, launchUs: 45, fixedMs: 4, serialMsPerKiloToken: 3 };
+const NUMBERS: Readonly<Record<string, Physical>> = { A: TRUE, B: { ...TRUE, mDec: 1.05, hostMs: 0.4, launchUs: 25 }, C: { ...TRUE, mPre: 1, mDec: 0.95 } };
 /** What the law does not know: a layout of one system runs slow. */
 const quirk = (one: Measurement['one']): number => (one.system === 'b200_sxm' && one.mode === 'agg' && one.tp === 8 ? 1.2 : 1);
 
@@ -130,6 +131,9 @@ describe('a fitted profile', () => {
     const bare = law(cases[1]!, physicalOf(calibration, cases[1]!));
     if ('refused' in bare) throw new Error(bare.refused);
     expect(calibrated(calibration, cases[1]!, bare).tpot.ms).toBe(bare.tpotMs);
+    const sharing = { ...calibration, factors: new Factors({ ...calibration.factors.data, beyond_system: { tpot: 1, ttft: 0 } }, calibration.factors.weights) };
+    expect(calibrated(sharing, cases[1]!, bare).tpot.ms).not.toBe(bare.tpotMs);
+    expect(calibrated(sharing, cases[1]!, bare).ttft.ms).toBe(bare.ttftMs);
   });
 
   it('refuses weights of another profile, a torn file and an absent one', () => {

@@ -5,7 +5,7 @@ import { InputError } from '../../src/core/problem.js';
 import { generateDgd, type DgdOptions } from '../../src/deploy/dgd.js';
 import { validateDgd } from '../../src/deploy/validate.js';
 import { componentsOf, flagValue, type ComponentView } from '../../src/deploy/view.js';
-import type { RouterSpec, Scenario } from '../../src/scenario/scenario.js';
+import type { Quant, RouterSpec, Scenario } from '../../src/scenario/scenario.js';
 import { crdErrors, hasCrds } from './crd.js';
 import { DISAGG, pool, scenario, scenarios } from './scenarios.js';
 
@@ -95,6 +95,26 @@ describe('aggregated', () => {
     expect(component(two, 'VllmWorker')).toMatchObject({ nodeCount: 2, gpusPerPod: 8 });
     expect(validateDgd(generateDgd(two).manifest)).toEqual([]);
     expect(component(scenario(), 'VllmWorker').words).not.toContain('--data-parallel-size');
+  });
+
+  it('stages and spread experts: flags, and the GPUs of all', () => {
+    const one = component(scenario({ pools: [pool('agg', 1, 2, { ranks: 2 }, { pp: 2, moeTp: 1, moeEp: 4 })] }), 'VllmWorker');
+    expect([one.nodeCount, one.gpusPerPod, one.words.join(' ')]).toEqual([1, 8, expect.stringContaining('--tensor-parallel-size 2 --pipeline-parallel-size 2 --data-parallel-size 2 --enable-expert-parallel --block-size')]);
+    const two = scenario({ pools: [pool('agg', 1, 8, {}, { pp: 2, moeTp: 8, moeEp: 1 })] });
+    expect(component(two, 'VllmWorker')).toMatchObject({ nodeCount: 2, gpusPerPod: 8 });
+    expect(component(two, 'VllmWorker').words).not.toContain('--enable-expert-parallel');
+    expect(validateDgd(generateDgd(two).manifest)).toEqual([]);
+    expect(() => generateDgd(scenario({ pools: [pool('agg', 1, 8, { ranks: 2 }, { pp: 2 })] }))).toThrow(/E-UNSUPPORTED: deployment.agg.dp.*ranks of 16 GPUs/);
+    expect(() => generateDgd(scenario({ pools: [pool('agg', 1, 3, { ranks: 4 }, { pp: 2 })] }))).toThrow(/E-FIT: deployment.agg.tp: ranks of 6 GPUs/);
+  });
+
+  it('precision: the cache by a flag, anything else by the checkpoint alone', () => {
+    const own = { weights: 'bf16', moe: 'bf16', attention: 'bf16', kv: 'bf16' } as const;
+    const make = (quant: Partial<Quant>) => generateDgd(scenario({ pools: [pool('agg', 1, 2, {}, { quant: { ...own, ...quant } })] }), { checkpointQuant: own, kvElementBytes: 2 }).yaml;
+    expect(make({ kv: 'fp8' })).toMatch(/--kv-cache-dtype\n\s+- fp8/);
+    expect(make({})).toMatch(/--kv-cache-dtype\n\s+- bfloat16/);
+    expect(() => make({ kv: 'int8' })).toThrow(/E-UNSUPPORTED: deployment.agg.quant.kv: vLLM has no int8 KV cache/);
+    expect(() => make({ weights: 'fp8' })).toThrow(/deployment.agg.quant.weights: vLLM serves this checkpoint at bf16, not fp8; name a checkpoint of that precision/);
   });
 
   it('publishes KV events for the KV router only', () => {

@@ -26,7 +26,7 @@ const validation: Validation = {
   errors: [{ level: 'M3', kind: 'all', name: 'all', metric: 'tpot', errors }, { level: 'M1', kind: 'all', name: 'all', metric: 'ttft', errors: { ...errors, inInterval: null, mdape: null } }],
   ablation: [{ variant: 'no floor', backend: 'all', n: 30, tpot: 0.1, ttft: 0.2, ttftBias: -0.1 }],
   points,
-  model: new Map([['vllm', { mean: { m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0.5, floor_ms_per_layer: 1 }, spread: [0, 0, 0, 0, 0], models: new Map([['A', { rows: 30, numbers: { m_dec: 0.9, m_pre: 1, m_ga: 1, host_ms: 0.5, floor_ms_per_layer: 1 } }]]) }]]),
+  model: new Map([['vllm', { mean: { m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0.5, launch_us: 1 }, spread: [0, 0, 0, 0, 0], models: new Map([['A', { rows: 30, numbers: { m_dec: 0.9, m_pre: 1, m_ga: 1, host_ms: 0.5, launch_us: 1 } }]]) }]]),
   refusals: [{ why: 'no <tables>', rows: 1 }],
 };
 

@@ -50,6 +50,7 @@ describe('shapes', () => {
     expect(one(MOE, 'deployment.agg={tp: 4, moe_tp: 2, moe_ep: 2}')).toContain('E-COMBINATION: deployment.agg.moe_ep: vllm either splits experts or spreads them, not both (moe_tp 2, moe_ep 2); set moe_ep: 4, or moe_tp: 4');
     expect(one(MOE, 'deployment.engine=trtllm', 'deployment.agg={tp: 2, dp: 2}')).toContain('E-COMBINATION: deployment.agg.tp: data-parallel ranks of trtllm have one GPU each, not 2');
     expect(one('deployment.agg={shape: tp2, pp: 2}')).toContain('E-CONFLICT: deployment.agg.shape: deployment.agg.pp is set at line 1');
+    expect(one('deployment.model=meta-llama/Llama-3.1-70B', 'deployment.agg={shape: tp1}')).toMatch(/--set\[2\]:1:24: error E-FIT: deployment\.agg\.shape: 146\.3 GB/);
     expect(one('deployment.agg.cp=2')).toContain('E-UNSUPPORTED: deployment.agg.cp');
   });
 

@@ -53,7 +53,7 @@ describe('frontend', () => {
     expect([canRunApart(configOf({}), workload), canRunApart(configOf({ frontend: FRONTEND }), workload)]).toEqual([true, false]);
   });
 
-  it('one that takes no time changes nothing', () => {
+  it('one that takes no time changes nothing', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(world, delays, ({ requests, setup }, { late }) => {
         const own = delayed({ ...setup, fidelity: 'realistic' }, { late });

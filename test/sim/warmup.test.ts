@@ -20,10 +20,10 @@ async function run(report: string) {
 describe('warm-up', () => {
   it('the first requests are served and counted, and in no latency', async () => {
     const [all, warm] = await Promise.all([run('{}'), run('{warmup: 16}')]);
-    expect([...warm.observations.requests.endMs]).toEqual([...all.observations.requests.endMs]);
+    expect([...warm.observations!.requests.endMs]).toEqual([...all.observations!.requests.endMs]);
     expect(warm.report.requests).toEqual(all.report.requests);
     expect(warm.report.throughput.output_tok_s).toBe(all.report.throughput.output_tok_s);
-    const { firstTokenMs, arrivalMs, outputTokens } = warm.observations.requests;
+    const { firstTokenMs, arrivalMs, outputTokens } = warm.observations!.requests;
     const later = Array.from({ length: 24 }, (_, i) => i + 16);
     const { ttft_ms: ttft, itl_ms: itl } = warm.report.latency;
     expect(ttft.count).toBe(24);
@@ -33,7 +33,7 @@ describe('warm-up', () => {
     expect(ttft.max).toBeLessThan(all.report.latency.ttft_ms.max!);
   });
 
-  it('gaps are those of the requests that are measured', () => {
+  it('gaps are those of the requests that are measured', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(world, delays, ({ requests, setup }, delay) => {
         const { requests: columns, gaps, warmupRequests = 0 } = finish(simulationOf(workloadOf(requests), delayed(setup, delay)));

@@ -130,6 +130,7 @@ describe('what does not fit', () => {
     expect(problem('Qwen/Qwen3-32B', 'h200_sxm', layout(1, { pp: 65 }))).toMatchObject({ field: 'pp', hint: 'use at most 64' });
     expect(problem('openai/gpt-oss-20b', 'h200_sxm', layout(1, { attentionDp: 64, moeEp: 64 }))).toMatchObject({ field: 'moe_ep', what: '32 experts of openai/gpt-oss-20b do not spread over 64 groups' });
     expect(problem('Qwen/Qwen3-30B-A3B', 'h200_sxm', layout(1, { attentionDp: 512, moeTp: 512 }))).toMatchObject({ field: 'moe_tp' });
+    expect(problem('zhipuai/GLM-5', 'h200_sxm', layout(3)).what).toMatch(/^zhipuai\/GLM-5 does not split over 3 GPUs/);
     expect(problem('Qwen/Qwen3.5-397B-A17B', 'h200_sxm', layout(32))).toMatchObject({ field: 'tp', hint: 'use one of 1, 2, 4, 8, 16' });
   });
 });

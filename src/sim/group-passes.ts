@@ -1,4 +1,4 @@
-import type { Worker } from './worker-pool.js';
+import type { Worker, WorkerGroup } from './worker-pool.js';
 
 /**
  * Starts a pass on every rank that can run; all end with the slowest. `together`: each is priced with the tokens of
@@ -25,4 +25,24 @@ export function beginRanks(ranks: readonly Worker[], nowMs: number, together: bo
   }
   for (const { engine } of running) engine.settle(endMs);
   return endMs;
+}
+
+/**
+ * Requests on the doorstep come in behind the pass that began now, or to an idle worker (`EngineSpec.admission`).
+ *
+ * @returns true when there were any
+ */
+export function letIn({ ranks }: WorkerGroup, nowMs: number): boolean {
+  let came = false;
+  for (const { engine, doorstep } of ranks) {
+    for (const request of doorstep) engine.submit(request, nowMs, true);
+    if (doorstep.length > 0) came = true;
+    doorstep.length = 0;
+  }
+  return came;
+}
+
+/** End of what a worker has in flight, which a request may have cut short; ranks wait for the slowest. */
+export function endOf({ ranks }: WorkerGroup, endMs: number): number {
+  return ranks.length === 1 ? ranks[0]!.engine.nextChangeMs() : endMs;
 }
