@@ -3,10 +3,12 @@ import type { EngineSpec } from '../scenario/scenario.js';
 import { findModel, requireHardware, requireModel, type Model, type Quantization } from '../timing/catalogue.js';
 import { inferQuant } from '../timing/infer-quant.js';
 import type { Layout } from '../timing/layout.js';
-import { kvBlocks } from '../timing/memory.js';
+import { kvBytesPerTokenPerGpu, stateBytesPerSequence, weightsBytes } from '../timing/footprint.js';
+import { kvBlocks, kvCapacity } from '../timing/memory.js';
 import type { Quant } from '../timing/quant.js';
 import { realisticModel, type RealisticModel } from '../timing/realistic-model.js';
 import type { AggCase, Case, CasePool } from './case.js';
+import { effectsFile } from './effects.js';
 
 /** Tokens of a KV block in simulated cases; nothing is shared, so only capacity depends on it. */
 export const CASE_BLOCK_TOKENS = 64;
@@ -49,12 +51,14 @@ export function caseWorker(one: Case, { layout, maxNumSeqs, maxNumBatchedTokens,
     version: one.backendVersion ?? '',
     blockTokens: CASE_BLOCK_TOKENS,
     maxNumSeqs,
-    maxNumBatchedTokens,
+    // Without chunks a prompt has to fit whole.
+    maxNumBatchedTokens: backend === 'trtllm' ? Math.max(maxNumBatchedTokens, one.isl + one.concurrency) : maxNumBatchedTokens,
     prefixCaching: false,
     chunkedPrefill: backend !== 'trtllm',
     contextTokens: null,
     memoryFraction: MEMORY_FRACTION[backend],
     preemption: 'lifo',
+    ...(one.specDecode === 'mtp-likely' ? { speculative: { ...effectsFile().physical.drafts, seed: 0 } } : {}),
     ...(layout.attentionDp > 1 ? { ranks: layout.attentionDp } : {}),
     ...(backend === 'sglang'
       ? {
@@ -70,13 +74,30 @@ export function caseWorker(one: Case, { layout, maxNumSeqs, maxNumBatchedTokens,
         }
       : {}),
   };
-  const memory = kvBlocks({ model: one.model, hardware: system, layout, quant, engine, reserveBytes: 0 });
-  const least = 2 * Math.ceil((one.isl + one.osl) / CASE_BLOCK_TOKENS);
-  return { timing: realisticModel({ model, hardware: system, engine: backend, layout, quant }), engine, kvBlocks: memory.ok ? Math.max(memory.value.blocks, least) : least };
+  const least = Math.min(one.mode === 'agg' && one.maxNumSeqs !== null ? one.maxNumSeqs : LEAST_REQUESTS, one.concurrency) * Math.ceil((one.isl + one.osl) / CASE_BLOCK_TOKENS);
+  return { timing: realisticModel({ model, hardware: system, engine: backend, layout, quant }), engine, kvBlocks: Math.max(blocksOf(one, model, layout, quant, engine), least) };
 }
 
+/** What was measured fitted: a worker holds this many requests, or as many as its recipe lets run. */
+const LEAST_REQUESTS = 2;
+
+/** KV blocks of a rank. SGLang's share covers weights and cache alone: activations are outside it. */
+function blocksOf(one: Case, model: Model, layout: Layout, quant: Quant, engine: EngineSpec): number {
+  const { backend, system, source } = one;
+  if (backend !== 'sglang') {
+    const memory = kvBlocks({ model: one.model, hardware: system, layout, quant, engine, reserveBytes: 0 });
+    return memory.ok ? memory.value.blocks : 0;
+  }
+  const state = engine.maxNumSeqs * stateBytesPerSequence(model, layout.tp, quant.kv);
+  const budget = SGLANG_STATIC[source] * requireHardware(system).memory_bytes - weightsBytes(model, layout, quant) - state;
+  return kvCapacity(budget, kvBytesPerTokenPerGpu(model, layout.tp, quant.kv), CASE_BLOCK_TOKENS).blocks;
+}
+
+/** SGLang's share of memory for weights and cache, as the loads at which measured requests begin to queue show it. */
+const SGLANG_STATIC = { inferencex: 0.9, 'aic-gap': 0.79 } as const;
+
 /** Shares of memory in the public recipes (accuracy section 1); TensorRT-LLM's is of what the model leaves. */
-const MEMORY_FRACTION = { vllm: 0.9, sglang: 0.85, trtllm: 0.8 } as const;
+const MEMORY_FRACTION = { vllm: 0.9, sglang: 0.9, trtllm: 0.8 } as const;
 
 /** The catalogue's model in the precision that was measured. */
 function checkpointOf({ model: name, precision }: Case): Model {
@@ -105,11 +126,14 @@ function precisionOf(model: Model, precision: Case['precision']): Quantization {
  * scales that are found as it goes.
  */
 function servedQuant(model: Model, { backend, system }: Case): Quant {
-  const quant = inferQuant(model, requireHardware(system), backend);
+  const gpu = requireHardware(system);
+  const hopper = gpu.sm_version === 90;
+  const quant = inferQuant(model, gpu, backend);
   return {
     weights: quant.weights === 'fp8_static' ? 'fp8' : quant.weights,
     moe: quant.moe,
     attention: model.family === 'mla' ? 'bf16' : quant.attention,
-    kv: model.quant === 'mxfp4' ? 'fp8' : quant.kv,
+    // vLLM's recipes on Hopper leave the cache in bf16: requests queue at half the load that an FP8 cache would hold.
+    kv: backend === 'vllm' && hopper ? 'bf16' : model.quant === 'mxfp4' ? 'fp8' : quant.kv,
   };
 }

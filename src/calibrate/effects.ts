@@ -36,6 +36,8 @@ const physicalDataSchema = z.strictObject({
   prior: z.strictObject({ m_dec: positive, m_pre: positive, m_ga: positive, host_ms: positive, launch_us: positive }),
   noise: positivePerMetric,
   drafts_weight: z.number().min(0),
+  /** What rows that surely ran with drafts are simulated with. */
+  drafts: z.strictObject({ tokens: z.number().int().min(1).max(5), accept: z.array(z.number().min(0).max(1)) }),
   backends: z.record(z.enum(CASE_BACKENDS), z.strictObject({ start: fittedSchema, fixed_ms: z.number().min(0), serial_ms_per_kilo_token: z.number().min(0) })),
 });
 export type PhysicalData = z.infer<typeof physicalDataSchema>;

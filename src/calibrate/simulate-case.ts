@@ -45,7 +45,7 @@ interface CasePoolConfig {
 function pool(one: Case, role: PoolConfig['role'], replicas: number, shape: CaseShape, physical: Physical): CasePoolConfig {
   const worker = caseWorker(one, shape);
   const { engine, kvBlocks, timing } = worker;
-  const config: PoolConfig = { name: role, role, replicas, gpusPerWorker: layoutGpus(shape.layout), engine, kvBlocks, timing: realisticTiming(timing.compiled, physical), prefillSpeedup: 0, decodeSpeedup: 0 };
+  const config: PoolConfig = { name: role, role, replicas, gpusPerWorker: layoutGpus(shape.layout), engine, kvBlocks, timing: realisticTiming(timing.compiled, physical, engine.speculative?.tokens ?? 0), prefillSpeedup: 0, decodeSpeedup: 0 };
   return { worker, config };
 }
 

@@ -1,9 +1,10 @@
+import type { CaseBackend } from './case.js';
 import { ablate, type AblationRow } from './ablation.js';
 import { combinationFolds, crossValidate, randomFolds, type CrossValidation, type HeldOut } from './crossval.js';
-import { METRICS, type EffectsFile, type Metric } from './effects.js';
+import { METRICS, type EffectsFile, type Metric, type PhysicalData } from './effects.js';
 import { errorsOf, type Compared, type Errors } from './errors.js';
 import { partitionsOf, type Partition } from './partitions.js';
-import { TABLES_ONLY, type Simulation } from './physical.js';
+import { TABLES_ONLY, type Physical, type Simulation } from './physical.js';
 import { fitPhysical } from './physical-fit.js';
 import { physicalOf } from './calibration.js';
 import type { PhysicalModel } from './physical-model.js';
@@ -61,7 +62,7 @@ export interface ValidateOptions {
  */
 export async function validate(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, { tune = false, ablation = true, onPart = () => undefined }: ValidateOptions = {}): Promise<Validation> {
   onPart('tables alone');
-  const bare = await simulations.all(rows.map(({ one }) => ({ one, physical: TABLES_ONLY })));
+  const bare = await simulations.all(rows.map(({ one }) => ({ one, physical: tablesOnly(one.backend, data.physical) })));
   onPart('numbers per backend and model');
   const given = await prepare(rows, simulations, data, tune);
   onPart('five folds');
@@ -87,6 +88,12 @@ export async function prepare(rows: readonly Measurement[], simulations: Simulat
   const at = { physical: fit.model, backends: data.physical.backends };
   const simulated = await simulations.all(rows.map(({ one }) => ({ one, physical: physicalOf(at, one) })));
   return { fit, simulated, simulations, data, tune };
+}
+
+/** The tables, and the request path, whose numbers are set and not fitted. */
+function tablesOnly(backend: CaseBackend, { backends }: PhysicalData): Physical {
+  const { fixed_ms, serial_ms_per_kilo_token } = backends[backend];
+  return { ...TABLES_ONLY, fixedMs: fixed_ms, serialMsPerKiloToken: serial_ms_per_kilo_token };
 }
 
 /** A simulation as a prediction that claims no interval. */

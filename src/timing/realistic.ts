@@ -17,24 +17,29 @@ export interface PassParameters {
  * Pass times of a real engine: kernels from the tables, each kind scaled, host time, and the floor of passes that run
  * outside full CUDA graphs (accuracy section 3). A pass with prompts runs its matrices once over all its tokens,
  * so all of it counts as prefill time.
+ *
+ * @param drafts tokens drafted per decode step: the matrices then run over `drafts + 1` tokens a request, and the drafting layers count
  */
-export function realisticTiming(model: CompiledModel, parameters: PassParameters): PassTiming {
+export function realisticTiming(model: CompiledModel, parameters: PassParameters, drafts = 0): PassTiming {
   const { mDec, mGa, mPre, hostMs, launchUs } = parameters;
   const floor = (launchUs / 1000) * model.launches;
-  const attention = (shape: PassShape): number => mDec * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
+  const perRequest = drafts + 1;
+  const decodeScale = (mDec * (model.layers + drafts)) / model.layers;
+  const attention = (shape: PassShape): number => decodeScale * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
   return {
     prefillMs(shape) {
       const { prefillRequests, decodeRequests } = shape;
       // A request in the pass runs at least its last token, even where the scheduler counts its prompt as cached whole.
-      const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests;
-      const group = Math.max(shape.groupPrefillTokens + shape.groupDecodeRequests, tokens);
-      const kernels = mPre * (model.contextMs(tokens, group) + model.logitsMs(prefillRequests + decodeRequests) + shape.prefillChunksMs);
+      const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests * perRequest;
+      const group = Math.max(shape.groupPrefillTokens + shape.groupDecodeRequests * perRequest, tokens);
+      const kernels = mPre * (model.contextMs(tokens, group) + model.logitsMs(prefillRequests + decodeRequests * perRequest) + shape.prefillChunksMs);
       return Math.max(decodeRequests > 0 ? kernels + attention(shape) : kernels, floor) + hostMs;
     },
     decodeMs(shape) {
       if (shape.prefillRequests > 0) return 0;
       const { decodeRequests } = shape;
-      return mDec * (model.generationMs(decodeRequests, Math.max(shape.groupDecodeRequests, decodeRequests)) + model.logitsMs(decodeRequests)) + attention(shape) + hostMs;
+      const tokens = decodeRequests * perRequest;
+      return decodeScale * (model.generationMs(tokens, Math.max(shape.groupDecodeRequests * perRequest, tokens)) + model.logitsMs(tokens)) + attention(shape) + hostMs;
     },
     chunkMs: (start, end) => model.chunkMs(start, end),
   };
