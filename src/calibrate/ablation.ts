@@ -1,12 +1,13 @@
 import type { AggCase } from './case.js';
 import { median } from './errors.js';
-import { familyOf } from './family.js';
+import { familyOf } from '../timing/calibration/family.js';
 import { combinationOf, isClean } from './partitions.js';
-import type { Physical, Simulation } from './physical.js';
-import { physicalFor, type PhysicalModel } from './physical-model.js';
-import type { PhysicalData } from './effects.js';
+import type { Physical } from '../timing/calibration/physical.js';
+import { physicalFor, type PhysicalModel } from '../timing/calibration/physical-model.js';
+import type { PhysicalData } from '../timing/calibration/effects.js';
 import type { Measurement } from './silicon.js';
 import type { Simulations } from './simulations.js';
+import type { Simulation } from './simulation.js';
 
 /** A change of the reference, to see what each part of it is worth. Fitted numbers stay. */
 interface Variant {

@@ -1,8 +1,8 @@
 import { InputError } from '../core/problem.js';
 import type { Outcome } from '../core/thread-pool.js';
 import type { Case } from './case.js';
-import type { SimulateCase, Simulated, Simulation } from './physical.js';
 import { isFew, type Point, type ThreadInput } from './simulations.js';
+import type { SimulateCase, Simulated, Simulation } from './simulation.js';
 
 const SEEDS = [0, 1, 2] as const;
 

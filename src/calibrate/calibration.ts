@@ -1,21 +1,8 @@
-import type { Case } from './case.js';
-import { featuresOf, type IntervalData, type Metric, type PhysicalData } from './effects.js';
-import type { Factors } from './factors.js';
-import { familyOf } from './family.js';
-import type { Physical, Simulated } from './physical.js';
-import { physicalFor, type PhysicalModel } from './physical-model.js';
-
-/** What a prediction rests on, best first. */
-export const EVIDENCE = ['measured_group', 'other_system', 'backend_mean', 'borrowed_tables'] as const;
-export type Evidence = (typeof EVIDENCE)[number];
-
-/** A fitted timing model: numbers of passes, factors on what they give, and how sure both are. */
-export interface Calibration {
-  readonly physical: PhysicalModel;
-  readonly backends: PhysicalData['backends'];
-  readonly factors: Factors;
-  readonly intervals: IntervalData;
-}
+import { judge, type Calibration, type Evidence, type Target } from '../timing/calibration/calibration.js';
+import { METRICS, type Features, type Metric } from '../timing/calibration/effects.js';
+import { familyOf } from '../timing/calibration/family.js';
+import type { AggCase, Case } from './case.js';
+import type { Simulated } from './simulation.js';
 
 /** One mean, ms, with its 90 % interval. */
 export interface Estimate {
@@ -31,40 +18,23 @@ export interface Prediction extends Readonly<Record<Metric, Estimate>> {
   readonly ownTables: boolean;
 }
 
-/** The numbers a case is simulated with. */
-export function physicalOf({ physical, backends }: Pick<Calibration, 'physical' | 'backends'>, one: Case): Physical {
-  return physicalFor(physical, { backends }, one.backend, familyOf(one.model)).physical;
+export function featuresOf(one: AggCase, family: string): Features {
+  const { backend, system, tp, attentionDp, moeEp, isl, osl, concurrency } = one;
+  return { backend, family, system, precision: one.precision ?? '', version: one.backendVersion ?? '', warm: one.warmedUp, tp, attentionDp, moeEp, isl, osl, concurrency };
 }
 
-/**
- * A simulation with factor and interval. Factors count inside a measured (backend, model, system), and on other systems by the
- * share that the data gives; the intervals there are as wide as such predictions were found to be. Source: spec accuracy section 4.
- */
-export function calibrated(calibration: Calibration, one: Case, simulated: Simulated): Prediction {
-  const { factors, intervals, physical } = calibration;
+export function targetOf(one: Case): Target {
   const family = familyOf(one.model);
-  const features = one.mode === 'agg' ? featuresOf(one, family) : null;
-  const measured = features !== null && factors.knows(features);
-  const modelKnown = physical.get(one.backend)?.models.has(family) === true;
-  const estimate = (metric: Metric, ms: number): Estimate => {
-    if (measured) {
-      const { ln, sd } = factors.predict(features, metric);
-      return around(ms * Math.exp(ln), intervals.quantile[metric] * sd);
-    }
-    const share = modelKnown && features !== null ? factors.data.beyond_system[metric] : 0;
-    const factor = share === 0 ? 1 : Math.exp(share * factors.predict(features!, metric).ln);
-    return around(ms * factor, (modelKnown ? intervals.other_system : intervals.backend_mean)[metric]);
-  };
-  return { tpot: estimate('tpot', simulated.tpotMs), ttft: estimate('ttft', simulated.ttftMs), evidence: evidenceOf(measured, modelKnown, simulated.ownTables), modelKnown, ownTables: simulated.ownTables };
+  return { backend: one.backend, family, features: one.mode === 'agg' ? featuresOf(one, family) : null };
 }
 
-function around(ms: number, half: number): Estimate {
-  return { ms, p05: ms * Math.exp(-half), p95: ms * Math.exp(half) };
-}
-
-/** The weakest thing it rests on; a measured group makes up for borrowed tables. */
-function evidenceOf(measured: boolean, modelKnown: boolean, ownTables: boolean): Evidence {
-  if (measured) return 'measured_group';
-  if (!ownTables) return 'borrowed_tables';
-  return modelKnown ? 'other_system' : 'backend_mean';
+/** A simulation with factor and interval. */
+export function calibrated(calibration: Calibration, one: Case, simulated: Simulated): Prediction {
+  const judgement = judge(calibration, targetOf(one), simulated.ownTables);
+  const [tpot, ttft] = METRICS.map((metric): Estimate => {
+    const { ln, halfWidthLn } = judgement[metric];
+    const ms = (metric === 'tpot' ? simulated.tpotMs : simulated.ttftMs) * Math.exp(ln);
+    return { ms, p05: ms * Math.exp(-halfWidthLn), p95: ms * Math.exp(halfWidthLn) };
+  }) as [Estimate, Estimate];
+  return { tpot, ttft, evidence: judgement.evidence, modelKnown: judgement.modelKnown, ownTables: simulated.ownTables };
 }

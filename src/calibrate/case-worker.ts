@@ -8,7 +8,7 @@ import { kvBlocks, kvCapacity } from '../timing/memory.js';
 import type { Quant } from '../timing/quant.js';
 import { realisticModel, type RealisticModel } from '../timing/realistic-model.js';
 import type { AggCase, Case, CasePool } from './case.js';
-import { effectsFile } from './effects.js';
+import { effectsFile } from '../timing/calibration/effects.js';
 
 /** Tokens of a KV block in simulated cases; nothing is shared, so only capacity depends on it. */
 export const CASE_BLOCK_TOKENS = 64;

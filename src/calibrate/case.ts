@@ -1,16 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { InputError, type Problem } from '../core/problem.js';
+import { readText } from '../core/read-text.js';
 import { suggest } from '../scenario/suggest.js';
+import { CASE_BACKENDS, type CaseBackend } from '../timing/calibration/effects.js';
 import { RowText } from '../workload/formats/row-fields.js';
 
 /**
  * One measured (or wanted) load on one deployment: corrected layout, launch settings, lengths. Holds no measured value.
  * Source: spec accuracy sections 1 and 6. In files the names are snake_case.
  */
-
-export const CASE_BACKENDS = ['vllm', 'trtllm', 'sglang'] as const;
-export type CaseBackend = (typeof CASE_BACKENDS)[number];
 
 interface CommonCase {
   readonly id: string;
@@ -202,14 +200,4 @@ function renamed(value: Readonly<Record<string, unknown>>, rename: (name: string
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => [rename(name), typeof inner === 'object' && inner !== null ? renamed(inner as Readonly<Record<string, unknown>>, rename) : inner]),
   );
-}
-
-/** The text of a file. Throws `E-FILE`. */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new InputError({ code: 'E-FILE', file: path, what: code === 'ENOENT' ? 'no such file' : `cannot be read (${code ?? message})`, hint: 'check the path' });
-  }
 }

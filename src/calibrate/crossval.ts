@@ -1,15 +1,16 @@
 import { randomStream } from '../core/random.js';
-import { calibrated, physicalOf, type Calibration, type Prediction } from './calibration.js';
-import { featuresOf, type EffectsFile, type FactorData, type Metric } from './effects.js';
-import { Factors, type Residual } from './factors.js';
-import { familyOf } from './family.js';
+import { calibrated, type Prediction, featuresOf, targetOf } from './calibration.js';
+import { type EffectsFile, type FactorData, type Metric } from '../timing/calibration/effects.js';
+import { Factors, type Residual } from '../timing/calibration/factors.js';
+import { familyOf } from '../timing/calibration/family.js';
 import { combinationOf } from './partitions.js';
-import type { Simulation } from './physical.js';
 import { refitPhysical, shiftOf, type PhysicalFit } from './physical-fit.js';
-import type { PhysicalModel } from './physical-model.js';
+import type { PhysicalModel } from '../timing/calibration/physical-model.js';
 import type { Measurement } from './silicon.js';
 import type { Simulations } from './simulations.js';
 import { tuneEffects } from './tune.js';
+import { physicalOf, type Calibration } from '../timing/calibration/calibration.js';
+import type { Simulation } from './simulation.js';
 
 /** Answer to one held-out row. */
 export type HeldOut = Prediction | { readonly refused: string };
@@ -56,7 +57,7 @@ export async function crossValidate(given: CrossValidation, foldOf: readonly num
   const { fit, simulations } = given;
   const folds = Math.max(...foldOf) + 1;
   const calibrations = Array.from({ length: folds }, (_, fold) => calibrate(given, (index) => foldOf[index] !== fold));
-  const answers = await simulations.all(fit.rows.map(({ one }, index) => ({ one, physical: physicalOf(calibrations[foldOf[index]!]!, one) })));
+  const answers = await simulations.all(fit.rows.map(({ one }, index) => ({ one, physical: physicalOf(calibrations[foldOf[index]!]!, targetOf(one)) })));
   return answers.map((answer, index) => ('refused' in answer ? answer : calibrated(calibrations[foldOf[index]!]!, fit.rows[index]!.one, answer)));
 }
 

@@ -1,28 +1,12 @@
 import { calibrate, combinationFolds, crossValidate, randomFolds, type HeldOut } from './crossval.js';
-import type { Calibration } from './calibration.js';
-import { METRICS, type EffectsFile, type IntervalData, type Metric } from './effects.js';
+import { METRICS, type EffectsFile, type IntervalData, type Metric } from '../timing/calibration/effects.js';
 import { quantile } from './errors.js';
-import { familyOf } from './family.js';
+import { familyOf } from '../timing/calibration/family.js';
 import type { Measurement } from './silicon.js';
 import type { Simulations } from './simulations.js';
 import { FOLDS, prepare } from './validate.js';
-
-/** Held-out errors of one backend and model, as ratios. */
-export interface HeldOutErrors {
-  readonly n: number;
-  /** Median and 90th percentile of |predicted / measured - 1|, median of predicted / measured - 1. */
-  readonly median: number;
-  readonly p90: number;
-  readonly bias: number;
-}
-
-/** What a report says of a prediction: of loads like those measured (5 folds), and of systems not measured. */
-export interface FamilyErrors {
-  readonly backend: string;
-  readonly family: string;
-  readonly folds: Readonly<Record<Metric, HeldOutErrors>> | null;
-  readonly unseen: Readonly<Record<Metric, HeldOutErrors>> | null;
-}
+import type { Calibration } from '../timing/calibration/calibration.js';
+import type { FamilyErrors, HeldOutErrors } from '../timing/calibration/profile.js';
 
 export interface RealisticFit {
   readonly calibration: Calibration;

@@ -1,4 +1,4 @@
-import { familyOf } from './family.js';
+import { familyOf } from '../timing/calibration/family.js';
 import type { Measurement } from './silicon.js';
 
 /** Rows that are judged together. */

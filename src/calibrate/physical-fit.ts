@@ -1,12 +1,11 @@
-import type { CaseBackend } from './case.js';
-import type { Metric, PhysicalData } from './effects.js';
-import { familyOf } from './family.js';
-import { meanOf, modelOf, vectorFor, type PhysicalModel } from './physical-model.js';
+import type { Metric, PhysicalData, CaseBackend } from '../timing/calibration/effects.js';
+import { familyOf } from '../timing/calibration/family.js';
+import { meanOf, modelOf, vectorFor, type PhysicalModel } from '../timing/calibration/physical-model.js';
 import type { Measurement } from './silicon.js';
 import type { Simulations } from './simulations.js';
 import { solve, type SolveRow } from './solve.js';
 import { designAround, surrogateOf, valueAt, type Surrogate } from './surrogate.js';
-import { FLOOR, HOST, PRE, priorOf, toNumbers, toPhysical, toVector, type Vector } from './vectors.js';
+import { FLOOR, HOST, PRE, priorOf, toNumbers, toPhysical, toVector, type Vector } from '../timing/calibration/vectors.js';
 
 /** A fit, and what a refit on fewer rows needs. */
 export interface PhysicalFit {
@@ -85,7 +84,7 @@ function solveFamilies(rows: readonly Measurement[], surrogates: readonly (Surro
       const tries = starts.map(({ pre, floor }) => from.map((value, axis) => value + (axis === PRE ? pre : axis === FLOOR ? floor : 0)));
       return { backend, family, rows: solvable.length, vector: solve(solvable, data.noise, { mean: means.get(backend)!, sd }, pass === 0 ? tries : tries.slice(0, 1), boundsAbout(centre)) };
     });
-    for (const backend of means.keys()) means.set(backend, meanOf(groups.filter((group) => group.backend === backend), data)!.mean);
+    for (const backend of means.keys()) means.set(backend, meanOf(groups.filter((group) => group.backend === backend), toVector(data.backends[backend].start), data)!.mean);
   }
   return modelOf(groups, data);
 }

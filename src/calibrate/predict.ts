@@ -1,7 +1,8 @@
 import Papa from 'papaparse';
-import { calibrated, physicalOf, type Calibration, type Evidence, type Prediction } from './calibration.js';
+import { calibrated, targetOf, type Prediction } from './calibration.js';
 import type { Case } from './case.js';
 import type { Simulations } from './simulations.js';
+import { physicalOf, type Calibration, type Evidence } from '../timing/calibration/calibration.js';
 
 /** Columns of predictions. Source: spec accuracy section 6. */
 export const PREDICTION_COLUMNS = ['id', 'ttft_ms', 'tpot_ms', 'ttft_p05_ms', 'ttft_p95_ms', 'tpot_p05_ms', 'tpot_p95_ms', 'evidence', 'error'] as const;
@@ -16,7 +17,7 @@ export interface PredictionRow {
 
 /** Predicts every case, in order; a case that cannot be simulated is refused with the reason. */
 export async function predictCases(cases: readonly Case[], calibration: Calibration, simulations: Simulations): Promise<PredictionRow[]> {
-  const answers = await simulations.all(cases.map((one) => ({ one, physical: physicalOf(calibration, one) })));
+  const answers = await simulations.all(cases.map((one) => ({ one, physical: physicalOf(calibration, targetOf(one)) })));
   return cases.map((one, index) => {
     const answer = answers[index]!;
     if ('refused' in answer) return { id: one.id, prediction: null, error: one.use || one.why === '' ? answer.refused : one.why };

@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path';
 import Papa from 'papaparse';
 import { z } from 'zod';
 import { InputError, type Problem } from '../core/problem.js';
-import { CASE_BACKENDS, firstProblems, readCases, readText, type Case } from './case.js';
+import { firstProblems, readCases, type Case } from './case.js';
 import { deriveCases } from './derive.js';
+import { CASE_BACKENDS } from '../timing/calibration/effects.js';
+import { readText } from '../core/read-text.js';
 
 /** Parallel layout as a row's columns say it; vllm and newer exports say it wrongly (see `derive.ts`). */
 export interface RowLayout {

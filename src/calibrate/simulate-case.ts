@@ -14,7 +14,8 @@ import { expandBlocks } from '../workload/expand.js';
 import { synthesizeLoad } from '../workload/synthetic.js';
 import type { Case, DisaggCase } from './case.js';
 import { CASE_BLOCK_TOKENS, aggShape, caseWorker, poolShape, type CaseShape, type CaseWorker } from './case-worker.js';
-import type { Physical, Simulation } from './physical.js';
+import type { Physical } from '../timing/calibration/physical.js';
+import type { Simulation } from './simulation.js';
 
 /** One prompt is one block of the workload: nothing is shared. */
 const PROMPT_TOKENS = 2 ** 20;

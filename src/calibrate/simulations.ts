@@ -1,6 +1,7 @@
 import { ThreadPool, type Job } from '../core/thread-pool.js';
 import type { Case } from './case.js';
-import type { Physical, Simulation } from './physical.js';
+import type { Physical } from '../timing/calibration/physical.js';
+import type { Simulation } from './simulation.js';
 
 /** Simulations of one case, which share its tables. */
 export interface SimulationBatch {

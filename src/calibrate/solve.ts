@@ -1,8 +1,8 @@
 import { levenbergMarquardt } from 'ml-levenberg-marquardt';
-import { METRICS, type Metric } from './effects.js';
+import { METRICS, type Metric } from '../timing/calibration/effects.js';
 import { median } from './errors.js';
 import { gradientAt, valueAt, type Surrogate } from './surrogate.js';
-import type { Vector } from './vectors.js';
+import type { Vector } from '../timing/calibration/vectors.js';
 
 /** A row to fit: ln of what was measured, and its weight by metric. */
 export interface SolveRow {

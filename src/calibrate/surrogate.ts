@@ -1,6 +1,6 @@
-import { METRICS, type Metric } from './effects.js';
-import type { Simulation } from './physical.js';
-import { DEC, FLOOR, GA, HOST, PRE, type Vector } from './vectors.js';
+import { METRICS, type Metric } from '../timing/calibration/effects.js';
+import { DEC, FLOOR, GA, HOST, PRE, type Vector } from '../timing/calibration/vectors.js';
+import type { Simulation } from './simulation.js';
 
 /**
  * A case's simulated means near one vector: ln of a mean, linear in every number but one. Prompts' passes take the larger of

@@ -1,4 +1,4 @@
-import type { Metric } from './effects.js';
+import type { Metric } from '../timing/calibration/effects.js';
 import type { Errors } from './errors.js';
 import type { ErrorRow, Level } from './validate.js';
 

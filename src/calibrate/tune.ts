@@ -1,6 +1,6 @@
 import { mean } from './errors.js';
-import type { FactorData, Metric } from './effects.js';
-import { leaveOneOut, type Residual } from './factors.js';
+import type { FactorData, Metric } from '../timing/calibration/effects.js';
+import { leaveOneOut, type Residual } from '../timing/calibration/factors.js';
 
 /** Steps of a standard deviation, and the one below which an effect is dropped. */
 const STEPS = [1.5, 1 / 1.5, 1.2, 1 / 1.2] as const;

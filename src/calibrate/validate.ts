@@ -1,15 +1,16 @@
-import type { CaseBackend } from './case.js';
 import { ablate, type AblationRow } from './ablation.js';
 import { combinationFolds, crossValidate, randomFolds, type CrossValidation, type HeldOut } from './crossval.js';
-import { METRICS, type EffectsFile, type Metric, type PhysicalData } from './effects.js';
+import { METRICS, type EffectsFile, type Metric, type PhysicalData, type CaseBackend } from '../timing/calibration/effects.js';
 import { errorsOf, type Compared, type Errors } from './errors.js';
 import { partitionsOf, type Partition } from './partitions.js';
-import { TABLES_ONLY, type Physical, type Simulation } from './physical.js';
+import { TABLES_ONLY, type Physical } from '../timing/calibration/physical.js';
 import { fitPhysical } from './physical-fit.js';
-import { physicalOf } from './calibration.js';
-import type { PhysicalModel } from './physical-model.js';
+import type { PhysicalModel } from '../timing/calibration/physical-model.js';
 import type { Measurement } from './silicon.js';
 import type { Simulations } from './simulations.js';
+import type { Simulation } from './simulation.js';
+import { physicalOf } from '../timing/calibration/calibration.js';
+import { targetOf } from './calibration.js';
 
 /** How much of the model has seen the row it predicts. */
 export const LEVELS = ['M1', 'M2', 'M3', 'M3-zero-shot'] as const;
@@ -86,7 +87,7 @@ export async function validate(rows: readonly Measurement[], simulations: Simula
 export async function prepare(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, tune: boolean): Promise<CrossValidation> {
   const fit = await fitPhysical(rows, simulations, data.physical);
   const at = { physical: fit.model, backends: data.physical.backends };
-  const simulated = await simulations.all(rows.map(({ one }) => ({ one, physical: physicalOf(at, one) })));
+  const simulated = await simulations.all(rows.map(({ one }) => ({ one, physical: physicalOf(at, targetOf(one)) })));
   return { fit, simulated, simulations, data, tune };
 }
 

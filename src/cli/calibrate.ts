@@ -1,10 +1,9 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
-import { readText } from '../calibrate/case.js';
-import { effectsFile } from '../calibrate/effects.js';
+import { effectsFile } from '../timing/calibration/effects.js';
 import { fitRealistic, type RealisticFit } from '../calibrate/fit.js';
-import { PROFILE_FILE, profileFiles, sha256, WEIGHTS_FILE, type Provenance } from '../calibrate/profile.js';
+import { PROFILE_FILE, sha256, WEIGHTS_FILE, type Provenance } from '../timing/calibration/profile.js';
 import { distinctUsable, readMeasurements, type Measurement } from '../calibrate/silicon.js';
 import { compareTargets, type TargetRow } from '../calibrate/targets.js';
 import { validate, type ErrorRow, type Validation } from '../calibrate/validate.js';
@@ -15,6 +14,8 @@ import { FORMATS, jsonText, print, type Format } from './output.js';
 import { addThreadOptions, withSimulations, type ThreadOptions } from './simulations.js';
 import { textTable } from './text-table.js';
 import { yamlText } from './yaml-text.js';
+import { readText } from '../core/read-text.js';
+import { profileFiles } from '../calibrate/write-profile.js';
 
 interface RowsOptions extends ThreadOptions {
   readonly cases?: string;

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import type { Command } from 'commander';
 import { caseFields, readCases } from '../calibrate/case.js';
 import { evidenceCounts, PREDICTION_COLUMNS, predictCases, predictionsCsv } from '../calibrate/predict.js';
-import { loadRealisticProfile } from '../calibrate/profile.js';
+import { loadRealisticProfile } from '../timing/calibration/profile.js';
 import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { positiveInteger } from './options.js';
 import { print } from './output.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { errorsOf, median, quantile } from '../../src/calibrate/errors.js';
-import { familyOf } from '../../src/calibrate/family.js';
+import { familyOf } from '../../src/timing/calibration/family.js';
 import { partitionsOf } from '../../src/calibrate/partitions.js';
 import { readMeasurements, distinctUsable } from '../../src/calibrate/silicon.js';
 

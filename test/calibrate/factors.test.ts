@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { FactorData, Features } from '../../src/calibrate/effects.js';
-import { effectsFile } from '../../src/calibrate/effects.js';
-import { Factors, leaveOneOut, type Residual } from '../../src/calibrate/factors.js';
+import type { FactorData, Features } from '../../src/timing/calibration/effects.js';
+import { effectsFile } from '../../src/timing/calibration/effects.js';
+import { Factors, leaveOneOut, type Residual } from '../../src/timing/calibration/factors.js';
 import { tuneEffects } from '../../src/calibrate/tune.js';
 import { randomStream } from '../../src/core/random.js';
 

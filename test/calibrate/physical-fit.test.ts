@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { effectsFile } from '../../src/calibrate/effects.js';
-import type { Physical } from '../../src/calibrate/physical.js';
+import { effectsFile } from '../../src/timing/calibration/effects.js';
+import type { Physical } from '../../src/timing/calibration/physical.js';
 import { fitPhysical, refitPhysical, shiftOf } from '../../src/calibrate/physical-fit.js';
-import { physicalFor } from '../../src/calibrate/physical-model.js';
+import { physicalFor } from '../../src/timing/calibration/physical-model.js';
 import { designAround, gradientAt, surrogateOf, valueAt } from '../../src/calibrate/surrogate.js';
-import { toNumbers, toPhysical, toVector } from '../../src/calibrate/vectors.js';
+import { toNumbers, toPhysical, toVector } from '../../src/timing/calibration/vectors.js';
 import { CASE, grid, inline, law, measured } from './support.js';
 
 const DATA = effectsFile().physical;

@@ -1,8 +1,9 @@
 import type { AggCase, Case } from '../../src/calibrate/case.js';
 import { averaged } from '../../src/calibrate/answer.js';
-import type { Physical, SimulateCase } from '../../src/calibrate/physical.js';
+import type { Physical } from '../../src/timing/calibration/physical.js';
 import type { Measurement } from '../../src/calibrate/silicon.js';
 import { Simulations, type RunBatches } from '../../src/calibrate/simulations.js';
+import type { SimulateCase } from '../../src/calibrate/simulation.js';
 
 export const CASE: AggCase = {
   id: 'one', mode: 'agg', backend: 'vllm', backendVersion: '0.19.0', model: 'owner/Model-A', system: 'h100_sxm', precision: 'fp8', source: 'inferencex', measured: '2026-03-01',

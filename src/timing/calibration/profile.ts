@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Document, isMap, isPair, isScalar, isSeq, parse, visit } from 'yaml';
+import { parse } from 'yaml';
 import { z } from 'zod';
-import { InputError } from '../core/problem.js';
-import { CASE_BACKENDS, readText } from './case.js';
+import { readText } from '../../core/read-text.js';
+import { InputError } from '../../core/problem.js';
 import type { Calibration } from './calibration.js';
-import { factorDataSchema, fittedSchema, intervalDataSchema, type FittedNumbers } from './effects.js';
+import { CASE_BACKENDS, type Metric, factorDataSchema, fittedSchema, intervalDataSchema, type FittedNumbers } from './effects.js';
 import { Factors } from './factors.js';
-import type { FamilyErrors, RealisticFit } from './fit.js';
 import type { BackendNumbers } from './physical-model.js';
 import { AXES } from './vectors.js';
-import { packWeights, unpackWeights, weightsSchema } from './weights.js';
+import { unpackWeights, weightsSchema } from './weights.js';
 
 /** Names of a profile's two files. */
 export const PROFILE_FILE = 'realistic.yaml';
@@ -53,6 +52,23 @@ const profileSchema = z.strictObject({
   errors: z.array(z.strictObject({ backend: z.string(), model: z.string(), folds: metricErrors, unseen: metricErrors })),
 });
 
+/** Held-out errors of one backend and model, as ratios. */
+export interface HeldOutErrors {
+  readonly n: number;
+  /** Median and 90th percentile of |predicted / measured - 1|, median of predicted / measured - 1. */
+  readonly median: number;
+  readonly p90: number;
+  readonly bias: number;
+}
+
+/** What a report says of a prediction: of loads like those measured (5 folds), and of systems not measured. */
+export interface FamilyErrors {
+  readonly backend: string;
+  readonly family: string;
+  readonly folds: Readonly<Record<Metric, HeldOutErrors>> | null;
+  readonly unseen: Readonly<Record<Metric, HeldOutErrors>> | null;
+}
+
 /** A fitted timing model with what is known of its errors. */
 export interface RealisticProfile {
   readonly calibration: Calibration;
@@ -60,59 +76,7 @@ export interface RealisticProfile {
   readonly errors: readonly FamilyErrors[];
 }
 
-const HEAD = `# Realistic timing: numbers of passes by backend and model, factors and intervals, held-out errors.
-#
-# Written by \`dynotwin calibrate fit\`. m_*: multiples of table times; host_ms: of every pass; launch_us: of a pass with prompts.
-# spread: of the models about the mean, multipliers and floor in ln, host in ms. errors: ratios; folds = loads like the measured ones
-# held out, unseen = (backend, model, system) held out. effects: standard deviations in ln.
-`;
-
-/** The two files of a profile. */
-export function profileFiles({ calibration, errors: found, refused }: RealisticFit, provenance: Omit<Provenance, 'refused'>): { readonly yaml: string; readonly weights: string } {
-  const { physical, backends, factors, intervals } = calibration;
-  const weights = packWeights(factors.weights);
-  const document = new Document({
-    schema: 'dynotwin.realistic/1',
-    provenance: { ...provenance, refused },
-    backends: Object.fromEntries(
-      CASE_BACKENDS.map((backend) => {
-        const own = physical.get(backend);
-        const { fixed_ms, serial_ms_per_kilo_token } = backends[backend];
-        const models = Object.fromEntries([...(own?.models ?? [])].map(([family, model]) => [family, { rows: model.rows, ...model.numbers }]));
-        return [backend, { fixed_ms, serial_ms_per_kilo_token, mean: own?.mean ?? null, spread: own?.spread.map(rounded) ?? null, models }];
-      }),
-    ),
-    intervals,
-    factors: factors.data,
-    weights: { file: WEIGHTS_FILE, sha256: sha256(weights) },
-    errors: found.map(({ backend, family, folds, unseen }) => ({ backend, model: family, folds: roundedErrors(folds), unseen: roundedErrors(unseen) })),
-  });
-  visit(document, {
-    Map: (_, node) => {
-      if (node.items.every(({ value }) => isScalar(value) || ((isMap(value) || isSeq(value)) && value.items.length <= 6 && value.items.every((item) => isScalar(item) || (isPair(item) && isScalar(item.value)))))) node.flow = true;
-    },
-    Seq: (_, node) => {
-      if (node.items.every(isScalar)) node.flow = true;
-    },
-  });
-  return { yaml: HEAD + document.toString({ lineWidth: 0 }), weights };
-}
-
-/** Three digits: more would say more than is known. */
-function rounded(value: number): number {
-  return Number(value.toPrecision(3));
-}
-
-function roundedErrors(of: FamilyErrors['folds']): FamilyErrors['folds'] {
-  const one = ({ n, median, p90, bias }: NonNullable<typeof of>['tpot']): NonNullable<typeof of>['tpot'] => ({ n, median: rounded(median), p90: rounded(p90), bias: rounded(bias) });
-  return of === null ? null : { tpot: one(of.tpot), ttft: one(of.ttft) };
-}
-
-export function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
-}
-
-const DEFAULT_PROFILE = fileURLToPath(new URL(`../../engines/profiles/${PROFILE_FILE}`, import.meta.url));
+const DEFAULT_PROFILE = fileURLToPath(new URL(`../../../engines/profiles/${PROFILE_FILE}`, import.meta.url));
 const loaded = new Map<string, RealisticProfile>();
 
 /**
@@ -161,3 +125,8 @@ function parsed<T>(path: string, text: string, read: (text: string) => unknown, 
     throw new InputError({ code: 'E-PROFILE', file: path, what: `is no realistic profile (${what})`, hint: "write it with 'calibrate fit'" });
   }
 }
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+

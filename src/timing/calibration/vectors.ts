@@ -1,5 +1,4 @@
-import type { FittedNumbers, PhysicalData } from './effects.js';
-import type { CaseBackend } from './case.js';
+import type { CaseBackend, FittedNumbers, PhysicalData } from './effects.js';
 import type { Physical } from './physical.js';
 
 /** The five fitted numbers as a fit moves them: ln m_dec, ln m_pre, ln m_ga, host in ms, ln floor in ms a layer. */

@@ -1,5 +1,3 @@
-import type { Case } from './case.js';
-
 /**
  * What no kernel table holds: five fitted numbers and two fixed ones of a pass, of one backend and model.
  * Source: spec accuracy section 3.
@@ -22,15 +20,3 @@ export interface Physical {
 
 /** Nothing but the tables. */
 export const TABLES_ONLY: Physical = { mDec: 1, mPre: 1, mGa: 1, hostMs: 0, launchUs: 0, fixedMs: 0, serialMsPerKiloToken: 0 };
-
-/** Means over all counted requests; `ownTables` false = operator tables of another backend or none were used. */
-export interface Simulated {
-  readonly ttftMs: number;
-  readonly tpotMs: number;
-  readonly ownTables: boolean;
-}
-
-export type Simulation = Simulated | { readonly refused: string };
-
-/** Simulates a case; deterministic. `seed` picks the random lengths (default 0). */
-export type SimulateCase = (c: Case, p: Physical, seed?: number) => Simulation;

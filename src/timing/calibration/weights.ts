@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CASE_BACKENDS } from './case.js';
+import { CASE_BACKENDS } from './effects.js';
 import type { Weight } from './factors.js';
 
 /**

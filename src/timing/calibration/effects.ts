@@ -1,6 +1,9 @@
 import { z } from 'zod';
-import { readEngineFile } from '../timing/catalogue.js';
-import { CASE_BACKENDS, type AggCase, type CaseBackend } from './case.js';
+import { readEngineFile } from '../catalogue.js';
+
+/** Engines whose served times were measured. */
+export const CASE_BACKENDS = ['vllm', 'trtllm', 'sglang'] as const;
+export type CaseBackend = (typeof CASE_BACKENDS)[number];
 
 /** Two quantities are predicted, each with its own scatter. */
 export const METRICS = ['tpot', 'ttft'] as const;
@@ -67,11 +70,6 @@ export interface Features {
   readonly isl: number;
   readonly osl: number;
   readonly concurrency: number;
-}
-
-export function featuresOf(one: AggCase, family: string): Features {
-  const { backend, system, tp, attentionDp, moeEp, isl, osl, concurrency } = one;
-  return { backend, family, system, precision: one.precision ?? '', version: one.backendVersion ?? '', warm: one.warmedUp, tp, attentionDp, moeEp, isl, osl, concurrency };
 }
 
 /** The part of an effect a case belongs to. */

@@ -1,5 +1,4 @@
-import type { CaseBackend } from './case.js';
-import type { FittedNumbers, PhysicalData } from './effects.js';
+import type { CaseBackend, FittedNumbers, PhysicalData } from './effects.js';
 import type { Physical } from './physical.js';
 import { priorOf, toNumbers, toPhysical, toVector, type Vector } from './vectors.js';
 
@@ -22,15 +21,17 @@ export function physicalFor(model: PhysicalModel, data: Pick<PhysicalData, 'back
 
 /** Rows at which a model weighs half in its backend's mean. */
 const HALF_WEIGHT = 20;
+/** What the start weighs beside models of weight up to 1: numbers that trade against each other would drift apart together. */
+const START_WEIGHT = 2;
 /** Priors from the mean beyond which a model loses weight. */
 const FAR = 1.5;
 
-/** Mean of models' vectors that no single model can carry away, and their spread; null without models. */
-export function meanOf(models: readonly { readonly rows: number; readonly vector: Vector }[], data: PhysicalData): { readonly mean: Vector; readonly spread: Vector } | null {
+/** Mean of models' vectors and the start's, which no single model can carry away, and their spread; null without models. */
+export function meanOf(models: readonly { readonly rows: number; readonly vector: Vector }[], start: Vector, data: PhysicalData): { readonly mean: Vector; readonly spread: Vector } | null {
   if (models.length === 0) return null;
   const axes = priorOf(data).map((sd, axis) => {
-    const values = models.map(({ vector }) => vector[axis]!);
-    const base = models.map(({ rows }) => rows / (rows + HALF_WEIGHT));
+    const values = [start[axis]!, ...models.map(({ vector }) => vector[axis]!)];
+    const base = [START_WEIGHT, ...models.map(({ rows }) => rows / (rows + HALF_WEIGHT))];
     let centre = weighted(values, base);
     for (let i = 0; i < 20; i++) centre = weighted(values, base.map((weight, j) => weight * Math.min(1, (FAR * sd) / Math.max(Math.abs(values[j]! - centre), 1e-9))));
     return { centre, spread: Math.sqrt(weighted(values.map((value) => (value - centre) ** 2), base)) };
@@ -48,7 +49,7 @@ export function modelOf(groups: readonly { readonly backend: CaseBackend; readon
   return new Map(
     backends.map((backend) => {
       const own = groups.filter((group) => group.backend === backend).sort((a, b) => (a.family < b.family ? -1 : 1));
-      const { mean, spread } = meanOf(own, data)!;
+      const { mean, spread } = meanOf(own, toVector(data.backends[backend].start), data)!;
       return [backend, { mean: toNumbers(mean), spread, models: new Map(own.map(({ family, rows, vector }) => [family, { rows, numbers: toNumbers(vector) }])) }];
     }),
   );
