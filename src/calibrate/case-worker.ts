@@ -75,7 +75,7 @@ export function caseWorker(one: Case, { layout, maxNumSeqs, maxNumBatchedTokens,
       : {}),
   };
   const least = Math.min(one.mode === 'agg' && one.maxNumSeqs !== null ? one.maxNumSeqs : LEAST_REQUESTS, one.concurrency) * Math.ceil((one.isl + one.osl) / CASE_BLOCK_TOKENS);
-  return { timing: realisticModel({ model, hardware: system, engine: backend, layout, quant }), engine, kvBlocks: Math.max(blocksOf(one, model, layout, quant, engine), least) };
+  return { timing: realisticModel({ model, hardware: system, engine: backend, version: engine.version, layout, quant }), engine, kvBlocks: Math.max(blocksOf(one, model, layout, quant, engine), least) };
 }
 
 /** What was measured fitted: a worker holds this many requests, or as many as its recipe lets run. */

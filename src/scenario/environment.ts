@@ -81,8 +81,9 @@ export interface Environment {
   /** The timing source `auto` picks, or that the wanted one covers this combination. */
   timingSource(question: {
     readonly wanted: 'auto' | TimingSpec['source'];
-    /** Of a profile. */
+    /** Of a profile or of operator tables. */
     readonly path?: string | undefined;
+    readonly miss?: 'error' | 'estimate' | undefined;
     readonly model: string | null;
     readonly hardware: string | null;
     readonly engine: EngineSpec;

@@ -322,14 +322,16 @@ const scenarioFields: MapKind['fields'] = {
   timing: field(
     map(
       {
-        source: field(choice(['auto', 'fitted', 'polynomial', 'fixed', 'profile'], ['tables', 'measured', 'roofline']), 'Forward-pass times', 'auto'),
-        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), relative to this file; with profile'),
+        source: field(choice(['auto', 'tables', 'fitted', 'roofline', 'polynomial', 'fixed', 'profile'], ['measured']), 'Forward-pass times', 'auto'),
+        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), or folder of operator tables, relative to this file; with profile or tables'),
         prefill: field(quantity('time'), 'Duration of prefill work, with fixed'),
         decode: field(quantity('time'), 'Duration of a decode step, with fixed'),
+        overhead: field(quantity('time', { words: ['calibrated'] }), 'Host time of every pass, with tables or roofline; calibrated = what measured serving shows beyond the kernels (tables, realistic)', 'calibrated'),
+        miss: field(choice(['error', 'estimate']), 'Where tables lack an operator: an error, or an estimate from the datasheet', 'error with path, else estimate'),
         speedup: field(atLeast(0), 'Divides every pass time; 0 = 1', '1'),
         decode_speedup: field(atLeast(0), 'Divides decode time as well; 0 = 1', '1'),
       },
-      { main: ['source'], later: ['overhead', 'miss', 'allow'] },
+      { main: ['source'], later: ['allow'] },
     ),
     'Where forward-pass times come from',
     'auto',

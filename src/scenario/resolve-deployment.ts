@@ -91,10 +91,15 @@ function resolveMode(reader: Reader): readonly Role[] {
   return ['agg'];
 }
 
+/** True for sources that time a model on hardware. */
+function usesNames(wanted: Common['wantedTiming']): boolean {
+  return wanted === 'auto' || wanted === 'fitted' || wanted === 'tables' || wanted === 'roofline';
+}
+
 /** A model and its hardware may be left out only where no time and no memory depends on them. */
 function requireNames(common: Common, roles: readonly Role[]): void {
   const { reader, wantedTiming } = common;
-  const timed = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const timed = usesNames(wantedTiming);
   const estimated = roles.some((role) => !hasExplicitBlocks(common, role));
   if ((!timed && !estimated) || !reader.has('deployment')) return;
   const why = timed ? `required by timing.source ${wantedTiming}` : 'required to size the KV cache';
@@ -112,7 +117,7 @@ const blocksPaths = (role: Role): readonly string[] => [`deployment.${role}.kv.b
 function hasExplicitBlocks({ reader, fidelity, wantedTiming }: Common, role: Role): boolean {
   const set = blocksPaths(role).find((path) => reader.has(path));
   if (set) return reader.text(set) !== 'auto';
-  return fidelity === 'dynosim' && wantedTiming !== 'auto' && wantedTiming !== 'fitted';
+  return fidelity === 'dynosim' && !usesNames(wantedTiming);
 }
 
 const DYNOSIM_BLOCKS = 16384;
@@ -152,7 +157,7 @@ function resolvePool(common: Common, role: Role): PoolSpec {
 /** The precision of a pool, of the parts that its times, its memory or its transfers read. */
 function readQuant(common: Common, role: Role, engine: PoolSpec['engine']['name'], explicitBlocks: boolean): Quant | undefined {
   const { reader, environment, model, hardware, wantedTiming } = common;
-  const timed = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const timed = usesNames(wantedTiming);
   const sent = reader.has('deployment.prefill') && reader.text('deployment.kv_transfer.bandwidth') !== 'none' && !reader.has('deployment.kv_transfer.bytes_per_token');
   if (model === null || hardware === null) return undefined;
   const reads = (part: QuantPart): boolean => timed || (part !== 'attention' && !explicitBlocks) || (part === 'kv' && sent);
@@ -212,11 +217,11 @@ function resolveTransfer({ reader, environment, fidelity, model }: Common, kv: Q
 function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const { reader, environment, model, hardware, wantedTiming, fidelity, speculative } = common;
   const named = model !== null && hardware !== null;
-  const needsNames = wantedTiming === 'auto' || wantedTiming === 'fitted';
+  const needsNames = usesNames(wantedTiming);
   const path = resolveProfilePath(reader, wantedTiming);
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, path, model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, miss: reader.choice<'error' | 'estimate'>('timing.miss'), model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';
@@ -225,10 +230,15 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const other = sources.findIndex((candidate) => candidate !== source);
   if (other > 0) reader.problem('E-HARDWARE', 'timing.source', `${source} covers ${pools[0]!.role}, ${sources[other]} covers ${pools[other]!.role}`, 'set timing.source for both');
   const decodeSpeedup = reader.number('timing.decode_speedup') ?? 1;
-  if (speculative && source === 'fitted') reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'fitted timing does not know draft tokens', "remove it or set 'timing: polynomial'");
+  if (speculative && source === 'fitted') reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'fitted timing does not know draft tokens', "remove it or set 'timing: tables'");
   if (speculative && decodeSpeedup > 0 && decodeSpeedup !== 1) reader.problem('E-CONFLICT', 'timing.decode_speedup', `deployment.speculative is set at line ${reader.line('deployment.speculative')}`, 'keep one');
   const fixed = source === 'fixed';
   if (!fixed) for (const name of ['prefill', 'decode']) reader.unread(`timing.${name}`, `not read by source ${source}`, 'remove it or set source: fixed');
+  const operators = source === 'tables' || source === 'roofline';
+  if (!operators) reader.unread('timing.overhead', `not read by source ${source}`, 'remove it or set source: tables');
+  if (source !== 'tables') reader.unread('timing.miss', `not read by source ${source}`, 'remove it or set source: tables');
+  const overheadMs = reader.number('timing.overhead');
+  const miss = reader.choice<'error' | 'estimate'>('timing.miss');
   const duration = (name: string, example: string): number =>
     fixed ? reader.required(`timing.${name}`, reader.number(`timing.${name}`), 0, `add '${name}: ${example}'`) : 0;
   return {
@@ -236,6 +246,8 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     prefillMs: duration('prefill', '20 ms'),
     decodeMs: duration('decode', '5 ms'),
     ...(path === undefined ? {} : { path }),
+    ...(operators && overheadMs !== undefined ? { overheadMs } : {}),
+    ...(source === 'tables' && miss !== undefined ? { miss } : {}),
     speedup: reader.number('timing.speedup') ?? 1,
     decodeSpeedup,
   };
@@ -243,8 +255,8 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
 
 /** The file of `timing.source: profile`. */
 function resolveProfilePath(reader: Reader, wanted: Common['wantedTiming']): string | undefined {
-  if (wanted !== 'profile') {
-    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile');
+  if (wanted !== 'profile' && wanted !== 'tables') {
+    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile or tables');
     return undefined;
   }
   const path = reader.text('timing.path');

@@ -190,12 +190,16 @@ export interface RouterSpec {
 }
 
 export interface TimingSpec {
-  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile';
+  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile' | 'tables' | 'roofline';
   /** `fixed` only, ms. */
   readonly prefillMs: number;
   readonly decodeMs: number;
-  /** `profile` only: its file or folder, absolute or relative to the current folder. */
+  /** `profile` and `tables`: file or folder, absolute or relative to the current folder. */
   readonly path?: string;
+  /** `tables` and `roofline`: host time of every pass, ms; null or absent = what measured serving shows (`realistic`), else none. */
+  readonly overheadMs?: number | null;
+  /** `tables`: what happens where they lack an operator; absent = estimate with the tables that ship, error with a folder's. */
+  readonly miss?: 'error' | 'estimate';
   readonly speedup: number;
   readonly decodeSpeedup: number;
 }

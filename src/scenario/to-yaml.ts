@@ -23,12 +23,14 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
   const document = new Document({
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
-    deployment: deploymentData(scenario.deployment, timing.source === 'fitted', folder, simulated),
+    deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline'].includes(timing.source), folder, simulated),
     ...(simulated ? { router: routerData(scenario.router) } : {}),
     ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
       source: timing.source,
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
+      ...(timing.overheadMs == null ? {} : { overhead: time(timing.overheadMs) }),
+      ...(timing.miss === undefined ? {} : { miss: timing.miss }),
       ...(timing.source === 'fixed' ? { prefill: time(timing.prefillMs), decode: time(timing.decodeMs) } : {}),
       speedup: timing.speedup,
       decode_speedup: timing.decodeSpeedup,

@@ -11,12 +11,12 @@ import type { RunSeries } from '../metrics/series.js';
 import { noObservations } from '../metrics/requests.js';
 import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
-import type { DeploymentSpec, Load, PoolSpec, Scenario } from '../scenario/scenario.js';
+import type { DeploymentSpec, FrontendSpec, Load, PoolSpec, Scenario } from '../scenario/scenario.js';
 import { gpusPerWorker, layoutOf } from '../scenario/shape.js';
 import { requireModel } from '../timing/catalogue.js';
 import { passStepTimes, stepTimesOf, type StepTimedPool } from '../timing/pool-steps.js';
 import { createTiming, type TimedPool } from '../timing/registry.js';
-import type { TimingDescription } from '../timing/timing.js';
+import type { CreatedTiming, TimingDescription } from '../timing/timing.js';
 import { buildWorkload } from '../workload/build.js';
 import { WorkloadBuilder } from '../workload/builder.js';
 import type { DriverMode } from '../workload/driver.js';
@@ -77,7 +77,7 @@ function estimate(scenario: Scenario): RunOutcome {
 }
 
 function timedPool({ model, hardware }: DeploymentSpec, pool: PoolSpec): TimedPool {
-  return { model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant };
+  return { model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, role: pool.role };
 }
 
 interface Prepared {
@@ -93,16 +93,17 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
     table = expandBlocks(workload, blockTokens);
     options.blockTables?.set(blockTokens, table);
   }
-  return { ...simulationConfig(scenario), table };
+  return { ...simulationConfig(scenario, workload), table };
 }
 
 /** What a resolved scenario asks of the simulator, and how its passes are timed. */
-export function simulationConfig(scenario: Scenario): { readonly config: SimulationConfig; readonly timing: readonly TimingDescription[] } {
+export function simulationConfig(scenario: Scenario, workload?: Workload): { readonly config: SimulationConfig; readonly timing: readonly TimingDescription[] } {
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
   const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, timedPool(deployment, pool), timingRules(run.fidelity, pool.engine.name)),
+    createTiming(scenario.timing, { ...timedPool(deployment, pool), load: loadOf(scenario, pool, workload) }, timingRules(run.fidelity, pool.engine.name)),
   );
+  const frontend = scenario.frontend ?? calibratedFrontend(timings[0]!, deployment.pools[0]!.replicas);
   const config: SimulationConfig = {
     semantics,
     pools: deployment.pools.map((pool, index) => ({
@@ -117,7 +118,7 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
     })),
     router: scenario.router,
-    ...(scenario.frontend ? { frontend: scenario.frontend } : {}),
+    ...(frontend ? { frontend } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,
@@ -126,6 +127,22 @@ export function simulationConfig(scenario: Scenario): { readonly config: Simulat
     impossibleHandoff: run.fidelity === 'aisimulate' ? 'failed' : 'rejected',
   };
   return { config, timing: timings.map(({ description }) => description) };
+}
+
+/** Mean lengths and requests in flight per worker, as a calibration knows loads; drawn lengths count by their nominal value. */
+function loadOf({ workload: { source, load } }: Scenario, { replicas }: PoolSpec, workload: Workload | undefined): TimedPool['load'] {
+  if (workload === undefined || workload.requestCount === 0) return undefined;
+  const mean = (tokens: Int32Array): number => tokens.reduce((sum, value) => sum + value, 0) / workload.requestCount;
+  const nominal = (name: 'isl' | 'osl', tokens: Int32Array): number => (source.kind === 'synthetic' && source[name].kind === 'uniform' ? source[name].to : mean(tokens));
+  const concurrency = load.kind === 'concurrency' ? Math.max(1, load.concurrency / replicas) : 32;
+  return { isl: nominal('isl', workload.promptTokens), osl: nominal('osl', workload.outputTokens), concurrency };
+}
+
+/** The request path a calibration found, one for each worker. */
+function calibratedFrontend({ frontend }: CreatedTiming, workers: number): FrontendSpec | null {
+  if (frontend === undefined) return null;
+  const { fixedMs, serialMsPerKiloToken } = frontend;
+  return { baseMs: 0, tokensPerSecond: serialMsPerKiloToken > 0 ? 1e6 / serialMsPerKiloToken : null, cores: workers, dispatchMs: fixedMs };
 }
 
 function driverMode(load: Load): DriverMode {

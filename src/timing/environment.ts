@@ -9,6 +9,8 @@ import { fittedCoverage } from './fitted.js';
 import { kvElementBytes } from './operators.js';
 import { readProfile } from './profile-table.js';
 import { kvBlocks } from './memory.js';
+import { hasShippedTables, tablesFolder } from './operator-sources.js';
+import { createTiming } from './registry.js';
 
 type SourceQuestion = Parameters<Environment['timingSource']>[0];
 type Source = TimingSpec['source'];
@@ -40,20 +42,60 @@ function engineDefaults(engine: string): EngineDefaults {
   return { version: default_version, blockTokens: block_tokens, memoryFraction: memory_fraction };
 }
 
-/** `auto`: fitted where it covers the shape; `dynosim` then falls back to its polynomial, the others to an error. */
+/** `auto`: the first of tables, fitted and roofline that covers the shape; `dynosim` falls back to its polynomial. */
 function timingSource(question: SourceQuestion): Checked<Source> {
-  const { wanted } = question;
-  if (wanted === 'polynomial' || wanted === 'fixed') return { ok: true, value: wanted };
-  if (wanted === 'profile') return profileSource(question.path);
-  const fitted = fittedSource(question);
-  return !fitted.ok && wanted === 'auto' && question.fidelity === 'dynosim' ? { ok: true, value: 'polynomial' } : fitted;
+  const { wanted, fidelity } = question;
+  switch (wanted) {
+    case 'polynomial':
+    case 'fixed':
+      return { ok: true, value: wanted };
+    case 'profile':
+      return profileSource(question.path);
+    case 'fitted':
+      return fittedSource(question);
+    case 'tables':
+    case 'roofline':
+      return operatorSource(wanted, question);
+    case 'auto': {
+      const tables = operatorSource('tables', question);
+      if (tables.ok) return tables;
+      if (fidelity === 'dynosim') return { ok: true, value: 'polynomial' };
+      const fitted = fittedSource(question);
+      if (fitted.ok) return fitted;
+      const roofline = operatorSource('roofline', question);
+      return roofline.ok ? roofline : tables;
+    }
+  }
+}
+
+/** Operators cover what they can be put together for. */
+function operatorSource(source: 'tables' | 'roofline', { model, hardware, engine, tp, layout, quant, path, miss, fidelity }: SourceQuestion): Checked<Source> {
+  const missing = missingName(model, hardware);
+  if (missing !== null) return { ok: false, problem: missing };
+  if ((layout?.pp ?? 1) > 1) return { ok: false, problem: { code: 'E-HARDWARE', field: 'pp', what: 'pipeline stages are not simulated', hint: "remove it, or set 'run.estimator: analytic'" } };
+  if (source === 'tables' && tablesFolder(path) === undefined && !hasShippedTables(hardware!)) {
+    return { ok: false, problem: { code: 'E-HARDWARE', field: 'hardware', what: `no operator tables of ${hardware} ship with the project`, hint: `set 'timing: roofline', or 'timing.path' to a folder of tables; there are ${hardwareNames().filter(hasShippedTables).join(', ')}` } };
+  }
+  try {
+    const rules = { decodeBy: 'tokens', passes: fidelity === 'realistic' ? 'shared' : 'static', decodeLengthOffset: 0, leastDecodeMs: 0 } as const;
+    createTiming({ source, prefillMs: 0, decodeMs: 0, speedup: 1, decodeSpeedup: 1, ...(path === undefined ? {} : { path }), ...(miss === undefined ? {} : { miss }) }, { model, hardware, engine, tp, ...(layout ? { layout } : {}), quant }, rules);
+    return { ok: true, value: source };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const { code, file, what, hint } = error.problems[0]!;
+    return { ok: false, problem: { code, field: file === undefined ? 'hardware' : 'timing.path', what: file === undefined ? what : `'${file}': ${what}`, ...(hint === undefined ? {} : { hint }) } };
+  }
+}
+
+function missingName(model: string | null, hardware: string | null): FieldProblem | null {
+  if (model !== null && hardware !== null) return null;
+  const field = model === null ? 'model' : 'hardware';
+  return { code: 'E-MISSING', field, what: `timing needs the ${field}`, hint: `set deployment.${field}, or 'timing: polynomial'` };
 }
 
 function fittedSource({ model, hardware, engine, tp, layout, quant }: SourceQuestion): Checked<Source> {
-  if (model === null || hardware === null) {
-    const field = model === null ? 'model' : 'hardware';
-    return { ok: false, problem: { code: 'E-MISSING', field, what: `timing needs the ${field}`, hint: `set deployment.${field}, or 'timing: polynomial'` } };
-  }
+  const missing = missingName(model, hardware);
+  if (missing !== null || model === null || hardware === null) return { ok: false, problem: missing! };
   const gap = fittedGap(model, hardware, engine.name, layout?.pp ?? 1, quant);
   if (gap !== null) return { ok: false, problem: gap };
   const coverage = fittedCoverage({ model, hardware, engine: engine.name, engineVersion: engine.version, tp });

@@ -4,6 +4,7 @@ import { hardwareNames, linkBandwidth, modelNames, requireBackend, requireHardwa
 import { compileAllReduce, compileContextAttention, compileGemm, compileGenerationAttention, type AllReduceRow, type FittedForm } from './forms.js';
 import { contextExtrasUs, denseShare, embeddingUs, kvElementBytes, layerElementwiseUs, matrixFlops, type DenseShare, type Linear } from './operators.js';
 import { chooseRow, fittedProfile } from './rows.js';
+import { extrapolates } from './operator-timing.js';
 import type { PassShape, PassTiming, TimingDescription } from './timing.js';
 
 /** One worker shape. */
@@ -67,9 +68,6 @@ function nearestCovered(question: FittedQuestion, field: string): string {
   return on.length > 0 ? `covered at tp ${question.tp}: ${on.join(', ')}` : 'no hardware of the catalogue is covered';
 }
 
-/** Largest sizes of the measured grids (perf-model section 1.2): prompt positions, cached positions, sequences. */
-const MEASURED = { promptTokens: 16384, cachedTokens: 131072, passTokens: 32768, sequences: 2048 } as const;
-
 /** Pass counts up to this many tokens are remembered; larger passes are computed each time. */
 const REMEMBERED_TOKENS = 32768;
 
@@ -112,16 +110,7 @@ class FittedTiming implements PassTiming {
     return shape.prefillRequests > 0 ? attentionMs : attentionMs + this.linearMs(requests, requests);
   }
 
-  extrapolates(shape: PassShape): boolean {
-    const { prefillRequests, decodeRequests } = shape;
-    const tokens = shape.prefillEndTokens - shape.prefillStartTokens + decodeRequests;
-    return (
-      tokens > MEASURED.passTokens ||
-      decodeRequests > MEASURED.sequences ||
-      shape.prefillEndTokens > MEASURED.promptTokens * prefillRequests ||
-      shape.decodeContextTokens > MEASURED.cachedTokens * decodeRequests
-    );
-  }
+  readonly extrapolates = extrapolates;
 
   /** Everything but attention, ms: `tokens` through the layers, logits of `sequences`. */
   private linearMs(tokens: number, sequences: number): number {

@@ -26,9 +26,9 @@ export interface OperatorSource {
 /**
  * The tables that ship with the project: the engine's own, then other engines' on the same GPU, then those of a GPU
  * of the same make scaled by the datasheets, at last the datasheet with typical efficiencies. What was not the
- * engine's own is noted in `times.borrowed`.
+ * engine's own is noted in `times.borrowed`. Without `estimates` the datasheet is left out.
  */
-export function embeddedOperators(hardware: string, engine: string): OperatorSource {
+export function embeddedOperators(hardware: string, engine: string, estimates = true): OperatorSource {
   const gpu = requireHardware(hardware);
   const own = embeddedTables(hardware);
   const order = [engine, ...['sglang', 'vllm', 'trtllm'].filter((name) => name !== engine)];
@@ -42,8 +42,8 @@ export function embeddedOperators(hardware: string, engine: string): OperatorSou
   add(own, '', (times) => times);
   const like = own === null ? gpu.kernels_like : undefined;
   if (like !== undefined) add(embeddedTables(like), ` on ${like}, scaled`, (times) => new SiblingOperators(gpu, times));
-  layers.push({ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) });
-  return { times: new LayeredOperators(gpu, layers), name: layers[0]!.name, own: own !== null };
+  if (estimates) layers.push({ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) });
+  return { times: new LayeredOperators(gpu, layers), name: layers[0]?.name ?? 'nothing', own: own !== null };
 }
 
 interface EmbeddedTables {
@@ -72,9 +72,10 @@ function tablesOf(gpu: Hardware, tables: readonly BundledTables[]): EmbeddedTabl
   return { backends };
 }
 
-/** True where tables of this GPU ship with the project. */
-export function hasEmbeddedOperators(hardware: string): boolean {
-  return embeddedTables(hardware) !== null;
+/** True where tables of this GPU, or of one of the same make, ship with the project. */
+export function hasShippedTables(hardware: string): boolean {
+  const like = requireHardware(hardware).kernels_like;
+  return embeddedTables(hardware) !== null || (like !== undefined && embeddedTables(like) !== null);
 }
 
 /** How tables from a folder are read. */
@@ -85,6 +86,8 @@ export interface FolderQuestion {
   readonly version: string;
   /** True: exactly as AIConfigurator reads them. False: without tables known to be bad, gaps filled from other engines and the datasheet. */
   readonly exact: boolean;
+  /** The datasheet, with typical efficiencies, answers where no table does. */
+  readonly estimates: boolean;
 }
 
 const databases = new Map<string, OperatorDatabase>();
@@ -94,7 +97,7 @@ const folderTables = new Map<string, TableOperators>();
  * Tables of a folder (AIConfigurator's layout). Throws InputError: `E-FILE` for a folder without tables or a bad
  * file, `E-HARDWARE` for a system, engine or version it does not have, with those it has.
  */
-export function folderOperators({ path, hardware, engine, version, exact }: FolderQuestion): OperatorSource {
+export function folderOperators({ path, hardware, engine, version, exact, estimates }: FolderQuestion): OperatorSource {
   const database = databases.get(path) ?? OperatorDatabase.open(path);
   databases.set(path, database);
   const missing = (what: string, hint: string): InputError => new InputError({ code: 'E-HARDWARE', file: path, what, hint });
@@ -110,12 +113,13 @@ export function folderOperators({ path, hardware, engine, version, exact }: Fold
     return found;
   };
   const first: Layer = { name: `${engine} ${version}`, times: tables(engine, version), ...(exact ? {} : repaired(engine, version)) };
-  if (exact) return { times: new LayeredOperators(gpu, [first]), name: first.name, own: true };
+  const last: Layer[] = estimates ? [{ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) }] : [];
+  if (exact) return { times: new LayeredOperators(gpu, [first, ...last]), name: first.name, own: true };
   const others = ENGINES.filter((name) => name !== engine && database.versions(hardware, name).length > 0).map((name): Layer => {
     const newest = database.versions(hardware, name)[0]!;
     return { name: `${name} ${newest}`, times: tables(name, newest), ...repaired(name, newest) };
   });
-  return { times: new LayeredOperators(gpu, [first, ...others, { name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) }]), name: first.name, own: true };
+  return { times: new LayeredOperators(gpu, [first, ...others, ...last]), name: first.name, own: true };
 }
 
 /** Tables with rows faster than the GPU can be (perf-model section 1.5). */
@@ -127,4 +131,27 @@ export function isBadTable(system: string, operator: string, from: string): bool
 function repaired(engine: string, version: string): Pick<Layer, 'trusts'> {
   if (engine !== 'vllm' || compareVersions(version, '0.22.0') < 0) return {};
   return { trusts: (operator, mode) => operator !== 'gemm' || mode !== 'fp8_block' };
+}
+
+/** The folder a scenario names, else that of the environment variable; undefined = the tables that ship with the project. */
+export function tablesFolder(path: string | undefined): string | undefined {
+  return path ?? (process.env['DYNOTWIN_TABLES'] || undefined);
+}
+
+/** Which tables are asked for. */
+export interface LayeredQuestion {
+  readonly hardware: string;
+  readonly engine: string;
+  readonly version: string;
+  readonly folder: string | undefined;
+  /** As AIConfigurator reads them. */
+  readonly exact: boolean;
+  /** Absent = estimate what the shipped tables lack, refuse what a folder lacks. */
+  readonly miss?: 'error' | 'estimate' | undefined;
+}
+
+/** A folder's tables, else those that ship. Throws as `folderOperators` does. */
+export function layeredSource({ hardware, engine, version, folder, exact, miss }: LayeredQuestion): OperatorSource {
+  if (folder === undefined) return embeddedOperators(hardware, engine, miss !== 'error');
+  return folderOperators({ path: folder, hardware, engine, version, exact, estimates: miss === 'estimate' });
 }

@@ -2,7 +2,7 @@ import { CompiledModel } from './compiled-model.js';
 import type { Model } from './catalogue.js';
 import { createForwardModel } from './forward-model.js';
 import type { Layout } from './layout.js';
-import { embeddedOperators, folderOperators } from './operator-sources.js';
+import { layeredSource } from './operator-sources.js';
 import type { Quant } from './quant.js';
 
 /** A worker shape to be timed from operator tables. */
@@ -10,10 +10,13 @@ export interface OperatorQuestion {
   readonly model: Model;
   readonly hardware: string;
   readonly engine: string;
+  /** Engine version, read from a folder. */
+  readonly version: string;
   readonly layout: Layout;
   readonly quant: Quant;
-  /** Folder of tables, with the version to read; absent = those that ship with the project. */
-  readonly folder?: { readonly path: string; readonly version: string };
+  /** Folder of tables; absent = those that ship with the project. */
+  readonly folder?: string | undefined;
+  readonly miss?: 'error' | 'estimate' | undefined;
 }
 
 /** Its passes compiled, and what they rest on. */
@@ -34,11 +37,11 @@ const models = new Map<string, RealisticModel>();
  * a folder that cannot be read.
  */
 export function realisticModel(question: OperatorQuestion): RealisticModel {
-  const { model, hardware, engine, layout, quant, folder } = question;
-  const key = JSON.stringify([model.name, model.quant, hardware, engine, layout, quant, folder]);
+  const { model, hardware, engine, version, layout, quant, folder, miss } = question;
+  const key = JSON.stringify([model.name, model.quant, hardware, engine, layout, quant, folder === undefined ? null : [folder, version], miss]);
   const known = models.get(key);
   if (known !== undefined) return known;
-  const source = folder === undefined ? embeddedOperators(hardware, engine) : folderOperators({ ...folder, hardware, engine, exact: false });
+  const source = layeredSource({ hardware, engine, version, folder, exact: false, miss });
   const compiled = new CompiledModel(createForwardModel({ model, engine, layout, quant }, source.times));
   const borrowed = [...new Set(source.times.borrowed.map(({ operator, from }) => `${operator} from ${from}`))];
   const made = { compiled, tables: source.name, borrowed, ownTables: source.own && borrowed.length === 0 };

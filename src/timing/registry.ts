@@ -6,7 +6,8 @@ import type { Layout } from './layout.js';
 import { POLYNOMIAL_DESCRIPTION, polynomialTiming } from './polynomial.js';
 import { profileDescription, profileTiming } from './profile.js';
 import { readProfile } from './profile-table.js';
-import type { PassTiming, TimingDescription, TimingRules } from './timing.js';
+import { operatorTiming, type OperatorTimedPool } from './operator-timing.js';
+import type { CreatedTiming, TimingRules } from './timing.js';
 
 /** What a timing source may ask about the workers it times. */
 export interface TimedPool {
@@ -18,11 +19,9 @@ export interface TimedPool {
   readonly layout?: Layout;
   /** Absent = the checkpoint's own. */
   readonly quant?: Quant | undefined;
-}
-
-export interface CreatedTiming {
-  readonly timing: PassTiming;
-  readonly description: TimingDescription;
+  /** Absent = agg. */
+  readonly role?: OperatorTimedPool['role'];
+  readonly load?: OperatorTimedPool['load'];
 }
 
 type Create = (spec: TimingSpec, pool: TimedPool, rules: TimingRules) => CreatedTiming;
@@ -32,6 +31,8 @@ const sources: Readonly<Record<TimingSpec['source'], Create>> = {
   fixed: (spec) => ({ timing: fixedTiming(spec.prefillMs, spec.decodeMs), description: FIXED_DESCRIPTION }),
   fitted: (_spec, pool) => createFitted(pool),
   profile: (spec, _pool, rules) => createProfile(spec.path, rules),
+  tables: (spec, pool, rules) => operatorTiming('tables', spec, operatorPool(pool), rules),
+  roofline: (spec, pool, rules) => operatorTiming('roofline', spec, operatorPool(pool), rules),
 };
 
 /**
@@ -39,6 +40,11 @@ const sources: Readonly<Record<TimingSpec['source'], Create>> = {
  */
 export function createTiming(spec: TimingSpec, pool: TimedPool, rules: TimingRules): CreatedTiming {
   return sources[spec.source](spec, pool, rules);
+}
+
+function operatorPool({ model, hardware, engine, tp, layout, quant, role = 'agg', load }: TimedPool): OperatorTimedPool {
+  if (model === null || hardware === null) throw new InputError({ code: 'E-MISSING', what: 'operator times need a model and hardware' });
+  return { model, hardware, engine, layout: layout ?? { tp, pp: 1, attentionDp: 1, moeTp: 1, moeEp: 1 }, quant, role, load };
 }
 
 const fittedTimings = new Map<string, CreatedTiming>();

@@ -6,9 +6,9 @@ const LEAST_DECODE_MS = 1;
 
 /**
  * Operator tables as the reference simulators ask them (engine section 6.3): all prompts of a pass as equal ones of the
- * mean length, one decode step at the mean length, prefill and decode one after the other.
+ * mean length, one decode step at the mean length plus `lengthOffset`, prefill and decode one after the other.
  */
-export function staticTiming(steps: StepTimes): PassTiming {
+export function staticTiming(steps: StepTimes, lengthOffset: 0 | 1): PassTiming {
   const prefills = new Map<string, number>();
   const decodes: (Map<number, number> | undefined)[] = [];
   return {
@@ -24,7 +24,7 @@ export function staticTiming(steps: StepTimes): PassTiming {
     },
     decodeMs(shape) {
       const b = shape.decodeRequests;
-      const s = Math.floor(shape.decodeContextTokens / b);
+      const s = Math.floor(shape.decodeContextTokens / b) + lengthOffset;
       const byLength = (decodes[b] ??= new Map());
       let ms = byLength.get(s);
       if (ms === undefined) byLength.set(s, (ms = Math.max(LEAST_DECODE_MS, steps.decodeMs(b, s))));

@@ -55,6 +55,10 @@ export interface PassTiming {
 export interface TimingRules {
   /** The cache's use counts occupied blocks, or Σ known tokens. */
   readonly decodeBy: 'blocks' | 'tokens';
+  /** Operator times: whole prefill and decode steps one after the other as the references ask for them, or one pass that shares its matrices. */
+  readonly passes: 'static' | 'shared';
+  /** Static steps: what is added to the mean length of the cached tokens to price a decode step. */
+  readonly decodeLengthOffset: 0 | 1;
   /** Least time of a decode step of a profile, ms. */
   readonly leastDecodeMs: number;
 }
@@ -73,4 +77,11 @@ export interface TimingDescription {
   readonly evidence: string | null;
   /** Names what shares most of its error (model, hardware, engine and precision alike); absent = nothing is known to. */
   readonly group?: string;
+}
+
+export interface CreatedTiming {
+  readonly timing: PassTiming;
+  readonly description: TimingDescription;
+  /** What a request passes before the engine, where the source knows it: ms, and serial ms per 1,000 prompt tokens. */
+  readonly frontend?: { readonly fixedMs: number; readonly serialMsPerKiloToken: number };
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { calibrated, targetOf } from '../../src/calibrate/calibration.js';
+import { calibrated } from '../../src/calibrate/calibration.js';
 import { combinationFolds, randomFolds } from '../../src/calibrate/crossval.js';
 import { effectsFile } from '../../src/timing/calibration/effects.js';
 import { Factors } from '../../src/timing/calibration/factors.js';
@@ -130,7 +130,7 @@ describe('a fitted profile', () => {
     expect(width(rows[0]!.prediction!.tpot)).toBeLessThan(width(rows[1]!.prediction!.tpot));
     expect(width(rows[1]!.prediction!.ttft)).toBeCloseTo(2 * DATA.intervals.other_system.ttft, 9);
     // Without a factor it is the simulation as it is.
-    const bare = law(cases[1]!, physicalOf(calibration, cases[1]!));
+    const bare = law(cases[1]!, physicalOf(calibration, targetOf(cases[1]!)));
     if ('refused' in bare) throw new Error(bare.refused);
     expect(calibrated(calibration, cases[1]!, bare).tpot.ms).toBe(bare.tpotMs);
     const sharing = { ...calibration, factors: new Factors({ ...calibration.factors.data, beyond_system: { tpot: 1, ttft: 0 } }, calibration.factors.weights) };

@@ -65,9 +65,9 @@ function readReplayCase(folder: string, sharedRoot: string): RecordedCase {
 /** Operator tables exactly as the reference reads them; the checkpoint's own precision. */
 function tableTiming(aic: { readonly model: string; readonly system: string; readonly tp: number; readonly backend_version: string }, engine: string, sharedRoot: string): PassTiming {
   const model = requireModel(aic.model);
-  const { times } = folderOperators({ path: join(sharedRoot, 'opdata'), hardware: aic.system, engine, version: aic.backend_version, exact: true });
+  const { times } = folderOperators({ path: join(sharedRoot, 'opdata'), hardware: aic.system, engine, version: aic.backend_version, exact: true, estimates: false });
   const layout = { tp: aic.tp, pp: 1, attentionDp: 1, moeTp: aic.tp, moeEp: 1 };
-  return staticTiming(createStepTimes(createForwardModel({ model, engine, layout, quant: inferQuant(model, requireHardware(aic.system), engine) }, times)));
+  return staticTiming(createStepTimes(createForwardModel({ model, engine, layout, quant: inferQuant(model, requireHardware(aic.system), engine) }, times)), 0);
 }
 
 /** aisimulate-core 0.13: no command line; the configuration is neutral JSON. */
