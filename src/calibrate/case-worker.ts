@@ -131,7 +131,8 @@ function servedQuant(model: Model, { backend, system }: Case): Quant {
   const quant = inferQuant(model, gpu, backend);
   return {
     weights: quant.weights === 'fp8_static' ? 'fp8' : quant.weights,
-    moe: quant.moe,
+    // The public recipes turn on vLLM's MXFP8 activations on Blackwell.
+    moe: model.quant === 'mxfp4' && !hopper ? 'w4a8_mxfp4_mxfp8' : quant.moe,
     attention: model.family === 'mla' ? 'bf16' : quant.attention,
     // vLLM's recipes on Hopper leave the cache in bf16: requests queue at half the load that an FP8 cache would hold.
     kv: backend === 'vllm' && hopper ? 'bf16' : model.quant === 'mxfp4' ? 'fp8' : quant.kv,

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { calibrated } from '../../src/calibrate/calibration.js';
+import { calibrated, targetOf } from '../../src/calibrate/calibration.js';
 import { combinationFolds, randomFolds } from '../../src/calibrate/crossval.js';
 import { effectsFile } from '../../src/timing/calibration/effects.js';
 import { Factors } from '../../src/timing/calibration/factors.js';

@@ -21,6 +21,8 @@ export function physicalFor(model: PhysicalModel, data: Pick<PhysicalData, 'back
 
 /** Rows at which a model weighs half in its backend's mean. */
 const HALF_WEIGHT = 20;
+/** Fewer rows than this tell more of themselves than of their model, which then takes its backend's mean. */
+const LEAST_ROWS = 8;
 /** What the start weighs beside models of weight up to 1: numbers that trade against each other would drift apart together. */
 const START_WEIGHT = 2;
 /** Priors from the mean beyond which a model loses weight. */
@@ -48,8 +50,9 @@ export function modelOf(groups: readonly { readonly backend: CaseBackend; readon
   const backends = [...new Set(groups.map(({ backend }) => backend))].sort();
   return new Map(
     backends.map((backend) => {
-      const own = groups.filter((group) => group.backend === backend).sort((a, b) => (a.family < b.family ? -1 : 1));
-      const { mean, spread } = meanOf(own, toVector(data.backends[backend].start), data)!;
+      const own = groups.filter((group) => group.backend === backend && group.rows >= LEAST_ROWS).sort((a, b) => (a.family < b.family ? -1 : 1));
+      const start = toVector(data.backends[backend].start);
+      const { mean, spread } = meanOf(own, start, data) ?? { mean: start, spread: start.map(() => 0) };
       return [backend, { mean: toNumbers(mean), spread, models: new Map(own.map(({ family, rows, vector }) => [family, { rows, numbers: toNumbers(vector) }])) }];
     }),
   );

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { FactorData, Features } from '../../src/timing/calibration/effects.js';
-import { effectsFile } from '../../src/timing/calibration/effects.js';
-import { Factors, leaveOneOut, type Residual } from '../../src/timing/calibration/factors.js';
-import { tuneEffects } from '../../src/calibrate/tune.js';
-import { randomStream } from '../../src/core/random.js';
+import type { FactorData, Features } from '../../../src/timing/calibration/effects.js';
+import { effectsFile } from '../../../src/timing/calibration/effects.js';
+import { Factors, leaveOneOut, type Residual } from '../../../src/timing/calibration/factors.js';
+import { tuneEffects } from '../../../src/calibrate/tune.js';
+import { randomStream } from '../../../src/core/random.js';
 
 const FEATURES: Features = { backend: 'vllm', family: 'A', system: 'h100_sxm', precision: 'fp8', version: '1', warm: true, tp: 4, attentionDp: 1, moeEp: 1, isl: 1024, osl: 1024, concurrency: 32 };
 const both = (value: number): { tpot: number; ttft: number } => ({ tpot: value, ttft: value });
