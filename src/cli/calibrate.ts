@@ -1,6 +1,9 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
+import { embedSystem } from '../calibrate/embed-tables.js';
+import { hardwareNames } from '../timing/catalogue.js';
+import { OperatorDatabase } from '../timing/tables/database.js';
 import { effectsFile } from '../timing/calibration/effects.js';
 import { fitRealistic, type RealisticFit } from '../calibrate/fit.js';
 import { PROFILE_FILE, sha256, WEIGHTS_FILE, type Provenance } from '../timing/calibration/profile.js';
@@ -48,6 +51,27 @@ export function registerCalibrate(program: Command): void {
     .option('-o, --out <dir>', 'folder of the two files', join('out', 'calibration'))
     .option('--overwrite', 'replace an existing profile')
     .action(fitRows);
+  calibrate
+    .command('embed')
+    .description('thin measured operator tables to what the models of the catalogue need: one SYSTEM.bin for each system, as engines/profiles/operators holds them')
+    .argument('<tables>', "folder of tables: an AIConfigurator checkout, its installed package, or a folder with 'data/SYSTEM/…'")
+    .requiredOption('--source <text>', 'where the tables come from, kept in the files')
+    .option('-o, --out <dir>', 'folder of the files', join('out', 'operators'))
+    .option('--overwrite', 'replace existing files')
+    .action(embedTables);
+}
+
+function embedTables(tables: string, { source, out, overwrite }: { readonly source: string; readonly out: string; readonly overwrite?: boolean }): void {
+  const database = OperatorDatabase.open(tables);
+  const known = database.systems().filter((system) => hardwareNames().includes(system));
+  const paths = known.map((system) => join(out, `${system}.bin`));
+  for (const path of paths) checkTarget(path, overwrite === true);
+  const sizes = known.map((system, i) => {
+    const bytes = embedSystem(database, system, source);
+    writeFileWhole(paths[i]!, bytes);
+    return [system, String(bytes.length)];
+  });
+  print(textTable(['system', 'bytes'], sizes, ['bytes']));
 }
 
 function reading(command: Command): Command {

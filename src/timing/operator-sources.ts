@@ -127,9 +127,13 @@ export function isBadTable(system: string, operator: string, from: string): bool
   return system === 'h200_sxm' && operator === 'context_attention' && from === 'vllm 0.19.0';
 }
 
-/** Block-scaled FP8 products of vLLM from 0.22 on hold launch overhead (perf-model section 1.5). */
+/** True where block-scaled FP8 products hold launch overhead: vLLM's from 0.22 on (perf-model section 1.5). */
+export function holdsLaunches(engine: string, version: string): boolean {
+  return engine === 'vllm' && compareVersions(version, '0.22.0') >= 0;
+}
+
 function repaired(engine: string, version: string): Pick<Layer, 'trusts'> {
-  if (engine !== 'vllm' || compareVersions(version, '0.22.0') < 0) return {};
+  if (!holdsLaunches(engine, version)) return {};
   return { trusts: (operator, mode) => operator !== 'gemm' || mode !== 'fp8_block' };
 }
 
