@@ -77,7 +77,8 @@ function realisticPasses(kind: Kind, { path, miss }: Pick<TimingSpec, 'path' | '
     return { ...realisticModel({ model, hardware, engine: engine.name, version: engine.version, layout, quant, folder: tablesFolder(path), miss }), quant };
   }
   const source = roofline(hardware);
-  return { compiled: new CompiledModel(createForwardModel({ model, engine: engine.name, layout, quant }, source.times)), tables: source.name, borrowed: [], ownTables: false, quant };
+  const forward = createForwardModel({ model, engine: engine.name, layout, quant }, source.times);
+  return { compiled: new CompiledModel(forward), forward, times: source.times, tables: source.name, borrowed: [], ownTables: false, quant };
 }
 
 function calibratedTiming(passes: RealisticModel & { readonly quant: Quant }, kind: Kind, spec: Pick<TimingSpec, 'overheadMs'>, pool: OperatorTimedPool, model: Model, drafts: number): CreatedTiming {
