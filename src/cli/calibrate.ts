@@ -40,7 +40,7 @@ interface FitOptions extends RowsOptions {
 /** `calibrate validate` and `calibrate fit`: the realistic timing model against measured serving rows. */
 export function registerCalibrate(program: Command): void {
   const calibrate = program.command('calibrate').description('fit the realistic timing model to measured serving rows, or judge it by them');
-  reading(calibrate.command('validate').description('errors against measured rows: tables alone, fitted, and cross-validated with everything refitted'))
+  reading(calibrate.command('validate').description('errors against measured rows: closed forms, tables alone, fitted, and cross-validated with everything refitted'))
     .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, oneOfFormats, 'table')
     .option('--all', 'every (backend, model, system) with 8 rows or more in the table, too')
     .option('--html <file>', 'write a page with parity and residual plots')
@@ -172,8 +172,8 @@ function numbersTable({ model }: Validation): string {
 }
 
 function ablationTable({ ablation }: Validation): string {
-  const head = ['change', 'backend', 'n', 'TPOT', 'TTFT', 'TTFT bias'];
-  return textTable(head, ablation.map(({ variant, backend, n, tpot, ttft, ttftBias }) => [variant, backend, String(n), percent(tpot), percent(ttft), percent(ttftBias)]), head.slice(2));
+  const head = ['change', 'backend', 'n', 'TPOT', '±', 'TTFT', '±', 'TTFT bias'];
+  return textTable(head, ablation.map(({ variant, backend, n, tpot, tpotSe, ttft, ttftSe, ttftBias }) => [variant, backend, String(n), percent(tpot), percent(tpotSe), percent(ttft), percent(ttftSe), percent(ttftBias)]), head.slice(2));
 }
 
 function targetTable(targets: readonly TargetRow[]): string {

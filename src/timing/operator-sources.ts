@@ -11,6 +11,9 @@ import { readSlices } from './tables/operator-slices.js';
 import type { Slices } from './tables/points.js';
 import { TableOperators } from './tables/table-operators.js';
 
+/** Name of the source that measured nothing. */
+export const DATASHEET = 'the datasheet';
+
 const ENGINES = ['vllm', 'sglang', 'trtllm'];
 const EMPTY: Slices = new Map();
 
@@ -42,7 +45,7 @@ export function embeddedOperators(hardware: string, engine: string, estimates = 
   add(own, '', (times) => times);
   const like = own === null ? gpu.kernels_like : undefined;
   if (like !== undefined) add(embeddedTables(like), ` on ${like}, scaled`, (times) => new SiblingOperators(gpu, times));
-  if (estimates) layers.push({ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) });
+  if (estimates) layers.push({ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) });
   return { times: new LayeredOperators(gpu, layers), name: layers[0]?.name ?? 'nothing', own: own !== null };
 }
 
@@ -113,7 +116,7 @@ export function folderOperators({ path, hardware, engine, version, exact, estima
     return found;
   };
   const first: Layer = { name: `${engine} ${version}`, times: tables(engine, version), ...(exact ? {} : repaired(engine, version)) };
-  const last: Layer[] = estimates ? [{ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) }] : [];
+  const last: Layer[] = estimates ? [{ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) }] : [];
   if (exact) return { times: new LayeredOperators(gpu, [first, ...last]), name: first.name, own: true };
   const others = ENGINES.filter((name) => name !== engine && database.versions(hardware, name).length > 0).map((name): Layer => {
     const newest = database.versions(hardware, name)[0]!;
