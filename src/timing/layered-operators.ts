@@ -33,7 +33,7 @@ export class LayeredOperators implements OperatorTimes {
       if (trusts !== undefined && !trusts(operator, mode)) continue;
       const found = ask(times);
       if (found === null) continue;
-      if (index > 0) this.borrowed.push({ operator: what, from: name });
+      if (index > 0 && found !== NO_BLOCK) this.borrowed.push({ operator: what, from: name });
       return found;
     }
     return null;

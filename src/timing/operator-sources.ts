@@ -11,7 +11,8 @@ import { readSlices } from './tables/operator-slices.js';
 import type { Slices } from './tables/points.js';
 import { TableOperators } from './tables/table-operators.js';
 
-const ENGINES = ['vllm', 'sglang', 'trtllm'];
+/** In the order in which they stand in for each other. */
+const ENGINES = ['sglang', 'vllm', 'trtllm'];
 const EMPTY: Slices = new Map();
 
 /** Measured operators of a GPU under an engine, and where they come from. */
@@ -31,7 +32,7 @@ export interface OperatorSource {
 export function embeddedOperators(hardware: string, engine: string, estimates = true): OperatorSource {
   const gpu = requireHardware(hardware);
   const own = embeddedTables(hardware);
-  const order = [engine, ...['sglang', 'vllm', 'trtllm'].filter((name) => name !== engine)];
+  const order = [engine, ...ENGINES.filter((name) => name !== engine)];
   const layers: Layer[] = [];
   const add = (tables: EmbeddedTables | null, on: string, wrap: (times: TableOperators) => Layer['times']): void => {
     for (const name of order) {
