@@ -114,14 +114,19 @@ function keptRows(operator: Operator, slice: string, points: Points, needs: Need
       const wanted = bracketing(k, needs.scales);
       return curves(all.filter((row) => wanted.has(k[row]!)), (row) => `${k[row]}`, column(1), points.ms);
     }
-    case 'context_attention':
+    case 'context_attention': {
+      const [n, length, b] = [column(0), column(1), column(2)];
+      const wanted = bracketing(n, headsNeeded(slice, needs));
+      const rows = all.filter((row) => wanted.has(n[row]!) && CONTEXT_BATCHES.has(b[row]!));
+      // Lengths come before batches in the lookup: one that any batch needs is kept for all.
+      const lengths = new Set(curves(rows, (row) => `${n[row]},${b[row]}`, length, points.ms, true).map((row) => `${n[row]},${length[row]}`));
+      return rows.filter((row) => lengths.has(`${n[row]},${length[row]}`));
+    }
     case 'generation_attention': {
-      const fixed = slice.split('|').slice(-3).join('|');
-      const heads = new Set([...needs.attention].filter((need) => need.startsWith(`${fixed}|`)).map((need) => Number(need.split('|')[3])));
-      const wanted = bracketing(column(0), heads);
-      const [n, second, third] = [column(0), column(1), column(2)];
-      const inGrid = operator === 'context_attention' ? (row: number) => CONTEXT_BATCHES.has(third[row]!) : (row: number) => third[row]! >= LEAST_LENGTH || third[row]! === 2;
-      return curves(all.filter((row) => wanted.has(n[row]!) && inGrid(row)), (row) => (operator === 'context_attention' ? `${n[row]},${third[row]}` : `${n[row]},${second[row]}`), operator === 'context_attention' ? second : third, points.ms, operator === 'context_attention');
+      const [n, b, length] = [column(0), column(1), column(2)];
+      const wanted = bracketing(n, headsNeeded(slice, needs));
+      const rows = all.filter((row) => wanted.has(n[row]!) && (length[row]! >= LEAST_LENGTH || length[row] === 2));
+      return curves(rows, (row) => `${n[row]},${b[row]}`, length, points.ms);
     }
     case 'context_mla':
     case 'mla_context_module': {
@@ -147,6 +152,12 @@ function keptRows(operator: Operator, slice: string, points: Points, needs: Need
   }
 }
 
+/** Query heads per GPU that attend over a slice's KV heads, head width and window. */
+function headsNeeded(slice: string, { attention }: Needs): Set<number> {
+  const fixed = slice.split('|').slice(-3).join('|');
+  return new Set([...attention].filter((need) => need.startsWith(`${fixed}|`)).map((need) => Number(need.split('|')[3])));
+}
+
 /** Own site of each product, or those its time is estimated from. */
 function nearSites({ at, ms }: Points, gemms: ReadonlySet<string>): Set<string> {
   const sites = [...new Set(Array.from(ms.keys(), (row) => `${at[3 * row]},${at[3 * row + 1]}`))];
@@ -159,7 +170,7 @@ function nearSites({ at, ms }: Points, gemms: ReadonlySet<string>): Set<string> 
         const [sn, sk] = site.split(',').map(Number) as [number, number];
         return Math.hypot(Math.log2(sn / n), Math.log2(sk / k));
       };
-      for (const site of sites.sort((a, b) => distance(a) - distance(b)).slice(0, SITES)) kept.add(site);
+      for (const site of [...sites].sort((a, b) => distance(a) - distance(b)).slice(0, SITES)) kept.add(site);
     }
   }
   return kept;

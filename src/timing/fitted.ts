@@ -3,6 +3,7 @@ import type { Checked, FieldProblem } from '../scenario/environment.js';
 import { hardwareNames, linkBandwidth, modelNames, requireBackend, requireHardware, requireModel, type Hardware, type Model, type Quantization } from './catalogue.js';
 import { compileAllReduce, compileContextAttention, compileGemm, compileGenerationAttention, type AllReduceRow, type FittedForm } from './forms.js';
 import { contextExtrasUs, denseShare, embeddingUs, kvElementBytes, layerElementwiseUs, matrixFlops, type DenseShare, type Linear } from './operators.js';
+import { CountTable, LengthTable } from './length-table.js';
 import { chooseRow, fittedProfile } from './rows.js';
 import { extrapolates } from './operator-timing.js';
 import type { PassShape, PassTiming, TimingDescription } from './timing.js';
@@ -72,14 +73,15 @@ function nearestCovered(question: FittedQuestion, field: string): string {
 const REMEMBERED_TOKENS = 32768;
 
 class FittedTiming implements PassTiming {
-  private readonly layersMs = new Float64Array(REMEMBERED_TOKENS + 1).fill(NaN);
-  private readonly logitsMs = new Float64Array(REMEMBERED_TOKENS + 1).fill(NaN);
+  private readonly layersMs = new CountTable(REMEMBERED_TOKENS, (tokens) => this.computeLayersMs(tokens));
+  private readonly logitsMs = new CountTable(REMEMBERED_TOKENS, (rows) => this.logitsGemm(rows) / 1000);
   private readonly layerGemms: readonly ((m: number) => number)[];
   private readonly logitsGemm: (m: number) => number;
   private readonly allReduce: (elements: number) => number;
   private readonly context: (b: number, end: number, start: number, work: number) => number;
   private readonly contextExtras: number;
-  private readonly generation: (b: number, s: number) => number;
+  /** Decode attention of all layers, ms: linear between quarters of an octave of the length. */
+  private readonly generation: LengthTable;
   /** Layers, and µs to ms. */
   private readonly layersPerMs: number;
 
@@ -92,8 +94,9 @@ class FittedTiming implements PassTiming {
     const fp8 = plan.attention === 'fp8';
     this.context = compileContextAttention(plan.context, gpu, fp8 ? (gpu.flops.fp8 ?? gpu.flops.bf16) : gpu.flops.bf16, share);
     this.contextExtras = contextExtrasUs(gpu, share, fp8 ? 1 : 2);
-    this.generation = compileGenerationAttention(plan.generation, gpu, share);
     this.layersPerMs = share.layers / 1000;
+    const generation = compileGenerationAttention(plan.generation, gpu, share);
+    this.generation = new LengthTable((b, s) => generation(b, s) * this.layersPerMs);
   }
 
   prefillMs(shape: PassShape): number {
@@ -106,7 +109,7 @@ class FittedTiming implements PassTiming {
 
   decodeMs(shape: PassShape): number {
     const requests = shape.decodeRequests;
-    const attentionMs = this.generation(requests, shape.decodeContextTokens / requests + 1) * this.layersPerMs;
+    const attentionMs = this.generation.at(requests, shape.decodeContextTokens / requests + 1);
     return shape.prefillRequests > 0 ? attentionMs : attentionMs + this.linearMs(requests, requests);
   }
 
@@ -114,17 +117,7 @@ class FittedTiming implements PassTiming {
 
   /** Everything but attention, ms: `tokens` through the layers, logits of `sequences`. */
   private linearMs(tokens: number, sequences: number): number {
-    let layers = tokens <= REMEMBERED_TOKENS ? this.layersMs[tokens]! : NaN;
-    if (Number.isNaN(layers)) {
-      layers = this.computeLayersMs(tokens);
-      if (tokens <= REMEMBERED_TOKENS) this.layersMs[tokens] = layers;
-    }
-    let logits = sequences <= REMEMBERED_TOKENS ? this.logitsMs[sequences]! : NaN;
-    if (Number.isNaN(logits)) {
-      logits = this.logitsGemm(sequences) / 1000;
-      if (sequences <= REMEMBERED_TOKENS) this.logitsMs[sequences] = logits;
-    }
-    return layers + logits;
+    return this.layersMs.at(tokens) + this.logitsMs.at(sequences);
   }
 
   private computeLayersMs(tokens: number): number {

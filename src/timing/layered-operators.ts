@@ -39,8 +39,8 @@ export class LayeredOperators implements OperatorTimes {
       if (trusts !== undefined && !trusts(operator, mode)) continue;
       const found = ask(times);
       if (found === null) continue;
-      if (index > 0) this.borrowed.push({ operator: what, from: name });
-      return this.onUse === undefined ? found : this.telling(found, name, index);
+      if (index > 0 && found !== NO_BLOCK) this.borrowed.push({ operator: what, from: name });
+      return this.onUse === undefined || found === NO_BLOCK ? found : this.telling(found, name, index);
     }
     return null;
   }

@@ -8,13 +8,14 @@ export class LengthTable {
 
   constructor(private readonly compute: (b: number, s: number) => number) {}
 
-  /** @param s tokens, at least 1 */
+  /** @param s tokens, from 1 to 2^30 */
   at(b: number, s: number): number {
     const row = (this.rows[b] ??= new Float64Array(KNOTS * OCTAVES).fill(NaN));
     const octave = 31 - Math.clz32(s);
-    const step = 2 ** octave / KNOTS;
-    const quarter = Math.floor((s - 2 ** octave) / step);
-    const from = 2 ** octave + quarter * step;
+    const start = 1 << octave;
+    const step = start / KNOTS;
+    const quarter = Math.floor((s - start) / step);
+    const from = start + quarter * step;
     const index = KNOTS * octave + quarter;
     const low = this.knot(row, b, index, from);
     return low + ((this.knot(row, b, index + 1, from + step) - low) * (s - from)) / step;

@@ -14,7 +14,8 @@ import { TableOperators } from './tables/table-operators.js';
 /** Name of the source that measured nothing. */
 export const DATASHEET = 'the datasheet';
 
-const ENGINES = ['vllm', 'sglang', 'trtllm'];
+/** In the order in which they stand in for each other. */
+const ENGINES = ['sglang', 'vllm', 'trtllm'];
 const EMPTY: Slices = new Map();
 
 /** Measured operators of a GPU under an engine, and where they come from. */
@@ -34,7 +35,7 @@ export interface OperatorSource {
 export function embeddedOperators(hardware: string, engine: string, estimates = true): OperatorSource {
   const gpu = requireHardware(hardware);
   const own = embeddedTables(hardware);
-  const order = [engine, ...['sglang', 'vllm', 'trtllm'].filter((name) => name !== engine)];
+  const order = [engine, ...ENGINES.filter((name) => name !== engine)];
   const layers: Layer[] = [];
   const add = (tables: EmbeddedTables | null, on: string, wrap: (times: TableOperators) => Layer['times']): void => {
     for (const name of order) {

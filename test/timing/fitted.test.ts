@@ -1,38 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fittedCoverage, fittedTiming, type FittedQuestion } from '../../src/timing/fitted.js';
-import type { PassShape, PassTiming } from '../../src/timing/timing.js';
-
-const EMPTY: PassShape = {
-  prefillRequests: 0,
-  prefillEndTokens: 0,
-  prefillStartTokens: 0,
-  prefillAttentionTokens2: 0,
-  prefillChunksMs: 0,
-  decodeRequests: 0,
-  decodeContextTokens: 0,
-  groupPrefillTokens: 0,
-  groupDecodeRequests: 0,
-  occupiedBlocks: 0,
-  capacityBlocks: 1000,
-  blockTokens: 16,
-};
-
-const prefill = (requests: number, end: number, start = 0): PassShape => ({
-  ...EMPTY,
-  prefillRequests: requests,
-  prefillEndTokens: requests * end,
-  prefillStartTokens: requests * start,
-  prefillAttentionTokens2: requests * (end ** 2 - start ** 2),
-});
-
-/** `length` = sequence length of the step, new token included. */
-const decode = (requests: number, length: number): PassShape => ({ ...EMPTY, decodeRequests: requests, decodeContextTokens: requests * (length - 1) });
-
-const mixed = (a: PassShape, b: PassShape): PassShape => ({ ...a, decodeRequests: b.decodeRequests, decodeContextTokens: b.decodeContextTokens });
-
-const passMs = (timing: PassTiming, shape: PassShape): number =>
-  (shape.prefillRequests > 0 ? timing.prefillMs(shape) : 0) + (shape.decodeRequests > 0 ? timing.decodeMs(shape) : 0);
+import type { PassTiming } from '../../src/timing/timing.js';
+import { decodePass as decode, mixedPass as mixed, passMs, promptPass as prefill } from '../support/passes.js';
 
 const question = (change: Partial<FittedQuestion> = {}): FittedQuestion => ({ model: 'Qwen/Qwen3-32B', hardware: 'h200_sxm', engine: 'vllm', engineVersion: '0.24.0', tp: 2, ...change });
 
@@ -83,6 +53,33 @@ describe('fitted totals (perf-model section 9.1)', () => {
     const [a, b] = [prefill(1, 256), decode(16, 1000)];
     expect(timing.prefillMs(mixed(a, b))).toBe(timing.prefillMs(mixed(a, decode(16, 5000))));
     expect(timing.decodeMs(mixed(a, b))).toBeLessThan(timing.decodeMs(b));
+  });
+});
+
+describe('dense tables (calibration section 11.3)', () => {
+  const timing = timingOf();
+  /** Decode attention of 32 requests, ms. */
+  const attention = (length: number): number => timing.decodeMs(mixed(prefill(1, 256), decode(32, length)));
+
+  it('decode attention is linear between its knots, exactly where the form is', () => {
+    expect([4096, 8192, 4250].map((length) => attention(length).toFixed(6))).toEqual(['4.806307', '8.673690', '4.951712']);
+  });
+
+  // The all-reduce curve that ships has more digits than the one they were worked out with.
+  it.each([
+    ['a decode step', decode(32, 4250), 15.391443],
+    ['33 decodes', decode(33, 4250), 15.533033],
+    ['a prompt', prefill(1, 4000), 211.56994],
+    ['a chunk of 256 beside 32 decodes, matrices once', mixed(prefill(1, 256), decode(32, 4250)), 25.831944],
+    ['a chunk of 2,048', mixed(prefill(1, 2048), decode(32, 4250)), 114.739845],
+  ])('%s', (_what, shape, ms) => {
+    expect(Math.abs(passMs(timing, shape) / ms - 1)).toBeLessThan(2e-5);
+  });
+
+  it('bent forms are straight between knots, a quarter of an octave apart', () => {
+    const bent = timingOf({ model: 'Qwen/Qwen3-32B-FP8' });
+    const at = (length: number): number => bent.decodeMs(mixed(prefill(1, 256), decode(32, length)));
+    for (const length of [4096, 5120, 6144, 7168]) expect(at(length + 512)).toBeCloseTo((at(length) + at(length + 1024)) / 2, 12);
   });
 });
 

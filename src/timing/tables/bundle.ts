@@ -6,7 +6,7 @@ import type { Points, Slices } from './points.js';
 /**
  * Operator tables of one system in a compact file of our own: chosen points, times rounded to 1/128 of a doubling
  * (0.3 % at most). Layout: a zlib stream of a JSON header of known length, then per slice the sizes and times as
- * zigzag varints of differences between neighbours in sorted order.
+ * zigzag varints of differences between neighbours, in the order given (which decides between equally near points).
  */
 export interface BundledTables {
   readonly backend: string;
@@ -74,15 +74,9 @@ export function decodeBundle(path: string, data: Uint8Array): { readonly source:
 }
 
 function writePoints(body: number[], { axes, at, ms }: Points): void {
-  const order = Array.from(ms.keys()).sort((a, b) => {
-    for (let axis = 0; axis < axes; axis++) {
-      const difference = at[a * axes + axis]! - at[b * axes + axis]!;
-      if (difference !== 0) return difference;
-    }
-    return 0;
-  });
-  for (let axis = 0; axis < axes; axis++) writeDifferences(body, order.map((row) => at[row * axes + axis]!));
-  writeDifferences(body, order.map((row) => Math.round(Math.log2(Math.max(ms[row]!, LEAST_MS)) * STEPS)));
+  const rows = Array.from(ms.keys());
+  for (let axis = 0; axis < axes; axis++) writeDifferences(body, rows.map((row) => at[row * axes + axis]!));
+  writeDifferences(body, rows.map((row) => Math.round(Math.log2(Math.max(ms[row]!, LEAST_MS)) * STEPS)));
 }
 
 function readPoints(reader: VarintReader, axes: number, count: number): Points {

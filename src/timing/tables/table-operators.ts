@@ -46,9 +46,11 @@ export class TableOperators implements OperatorTimes {
   }
 
   contextAttention(shape: AttentionShape): TwoSizes | null {
-    const { attention, kv, heads } = shape;
-    const grid = this.grid('context_attention', `${attention}|${kv}|${attentionKey(shape)}`, 1, ([n, s, b]) => bounds.contextAttentionBound(this.gpu, headed(shape, n!), b!, s!));
-    return grid && ((b, s) => grid.at([heads, s, b]));
+    const { kv, heads } = shape;
+    return atPrecision(shape, (attention) => {
+      const grid = this.grid('context_attention', `${attention}|${kv}|${attentionKey(shape)}`, 1, ([n, s, b]) => bounds.contextAttentionBound(this.gpu, { ...headed(shape, n!), attention }, b!, s!));
+      return grid && ((b, s) => grid.at([heads, s, b]));
+    });
   }
 
   generationAttention(shape: AttentionShape): TwoSizes | null {
@@ -58,19 +60,19 @@ export class TableOperators implements OperatorTimes {
   }
 
   contextLatentBlock(shape: LatentShape): TwoSizes | null {
-    return this.latentContext('mla_context_module', `${shape.attention}|${shape.kv}|${shape.weights}`, shape);
+    return atPrecision(shape, (attention) => this.latentContext('mla_context_module', `${attention}|${shape.kv}|${shape.weights}`, shape));
   }
 
   generationLatentBlock(shape: LatentShape): TwoSizes | null {
-    return this.latentGeneration('mla_generation_module', `${shape.attention}|${shape.kv}|${shape.weights}`, shape);
+    return atPrecision(shape, (attention) => this.latentGeneration('mla_generation_module', `${attention}|${shape.kv}|${shape.weights}`, shape));
   }
 
   contextLatent(shape: LatentShape): TwoSizes | null {
-    return this.latentContext('context_mla', `${shape.attention}|${shape.kv}`, shape);
+    return atPrecision(shape, (attention) => this.latentContext('context_mla', `${attention}|${shape.kv}`, shape));
   }
 
   generationLatent(shape: LatentShape): TwoSizes | null {
-    return this.latentGeneration('generation_mla', `${shape.attention}|${shape.kv}`, shape);
+    return atPrecision(shape, (attention) => this.latentGeneration('generation_mla', `${attention}|${shape.kv}`, shape));
   }
 
   latentProjection(heads: number, side: 'pre' | 'post'): ((tokens: number) => number) | null {
@@ -128,6 +130,11 @@ export class TableOperators implements OperatorTimes {
     this.grids.set(key, grid);
     return grid;
   }
+}
+
+/** At the precision asked for, else in bf16: the tables lack the FP8 kernels of some shapes (perf-model section 2.1). */
+function atPrecision<T>({ attention }: Pick<AttentionShape, 'attention'>, find: (attention: AttentionShape['attention']) => T | null): T | null {
+  return find(attention) ?? (attention === 'bf16' ? null : find('bf16'));
 }
 
 /** KV heads are 0 where each query head has its own. */
