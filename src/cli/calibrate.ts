@@ -22,7 +22,7 @@ import { profileFiles } from '../calibrate/write-profile.js';
 
 interface RowsOptions extends ThreadOptions {
   readonly cases?: string;
-  readonly tune?: boolean;
+  readonly tune: boolean;
   readonly overwrite?: boolean;
 }
 
@@ -79,7 +79,7 @@ function reading(command: Command): Command {
     command
       .argument('<rows>', 'ROWS.csv: one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator')
       .option('--cases <file>', 'JSONL of the rows as they were in truth (default: cases_dev.jsonl beside the rows, else derived from them)')
-      .option('--tune', 're-estimate the standard deviations of the calibration effects, in each of the five folds, too'),
+      .option('--no-tune', 'keep the standard deviations of the calibration effects as they are given; else they are estimated anew in each of the five folds, too'),
     positiveInteger('--parallel'),
   );
 }
@@ -87,7 +87,7 @@ function reading(command: Command): Command {
 async function validateRows(file: string, options: ValidateOptions): Promise<void> {
   if (options.html !== undefined) checkTarget(options.html, options.overwrite === true);
   const { rows, data } = readRows(file, options);
-  const validation = await withSimulations(options, (simulations, onPart) => validate(rows, simulations, effectsFile(), { tune: options.tune === true, ablation: options.ablation, onPart }));
+  const validation = await withSimulations(options, (simulations, onPart) => validate(rows, simulations, effectsFile(), { tune: options.tune, ablation: options.ablation, onPart }));
   const targets = compareTargets(validation.errors);
   if (options.html !== undefined) {
     const { calibrationPage } = await import('../report/calibration-page.js');
@@ -100,8 +100,8 @@ async function fitRows(file: string, options: FitOptions): Promise<void> {
   const [profile, weights] = [PROFILE_FILE, WEIGHTS_FILE].map((name) => join(options.out, name)) as [string, string];
   for (const path of [profile, weights]) checkTarget(path, options.overwrite === true);
   const { rows, provenance } = readRows(file, options);
-  const fit = await withSimulations(options, (simulations) => fitRealistic(rows, simulations, effectsFile(), options.tune === true));
-  const files = profileFiles(fit, { ...provenance, tuned: options.tune === true });
+  const fit = await withSimulations(options, (simulations) => fitRealistic(rows, simulations, effectsFile(), options.tune));
+  const files = profileFiles(fit, { ...provenance, tuned: options.tune });
   writeFileWhole(weights, files.weights);
   writeFileWhole(profile, files.yaml);
   print(`${fitTable(fit)}\n\n${fit.rows} rows, ${fit.refused} refused; written to ${profile} and ${WEIGHTS_FILE}`);

@@ -145,7 +145,7 @@ const EVIDENCE_TEXT: Readonly<Record<Evidence, string>> = {
 function describe(kind: Kind, text: string, { engine, hardware }: OperatorTimedPool, { errors, provenance }: RealisticProfile, { backend, family }: Target, judgement: Judgement): TimingDescription {
   const { evidence, modelKnown, tpot, ttft } = judgement;
   const found = errors.find((entry) => entry.backend === backend && entry.family === family);
-  const held = evidence === 'measured_group' ? found?.folds : modelKnown ? found?.unseen : undefined;
+  const held = evidence === 'measured_group' ? found?.folds : modelKnown ? found?.unseen : leftOutModels(errors.filter((entry) => entry.backend === backend));
   const percent = (value: number | undefined): number | null => (value === undefined ? null : Number((value * 100).toPrecision(3)));
   const measured = provenance.measured === null ? '' : `, measured ${provenance.measured.join(' to ')}`;
   return {
@@ -156,6 +156,14 @@ function describe(kind: Kind, text: string, { engine, hardware }: OperatorTimedP
     evidence,
     group: `${engine.name} ${family} ${hardware}`,
   };
+}
+
+/** Errors of an engine's models where left out, by their rows: what to expect of one that was never measured. */
+function leftOutModels(errors: RealisticProfile['errors']): { readonly ttft: { readonly median: number }; readonly tpot: { readonly median: number } } | undefined {
+  const unseen = errors.flatMap((entry) => (entry.unseen === null ? [] : [entry.unseen]));
+  if (unseen.length === 0) return undefined;
+  const mean = (metric: 'ttft' | 'tpot'): { median: number } => ({ median: unseen.reduce((sum, each) => sum + each[metric].median * each[metric].n, 0) / unseen.reduce((sum, each) => sum + each[metric].n, 0) });
+  return { ttft: mean('ttft'), tpot: mean('tpot') };
 }
 
 function sourceText(kind: Kind, tables: string, borrowed: readonly string[], { hardware, engine, layout }: OperatorTimedPool, quant: Quant): string {
