@@ -1,5 +1,6 @@
+import { randomStream } from '../core/random.js';
 import type { AggCase } from './case.js';
-import { median } from './errors.js';
+import { median, medianError } from './errors.js';
 import { familyOf } from '../timing/calibration/family.js';
 import { combinationOf, isClean } from './partitions.js';
 import type { Physical } from '../timing/calibration/physical.js';
@@ -35,7 +36,7 @@ const VARIANTS: readonly Variant[] = [
 /** Rows an ablation looks at. */
 const SAMPLE = 220;
 
-/** Errors of one variant: medians of |ln error| and of the signed TTFT error, as ratios; with them the errors of each backend. */
+/** Errors of one variant: medians of |ln error|, with their standard errors, and of the signed TTFT error, as ratios; with them the errors of each backend. */
 export interface AblationRow {
   readonly variant: string;
   readonly backend: string;
@@ -43,6 +44,8 @@ export interface AblationRow {
   readonly tpot: number | null;
   readonly ttft: number | null;
   readonly ttftBias: number | null;
+  readonly tpotSe: number | null;
+  readonly ttftSe: number | null;
 }
 
 /** Every variant on the same clean rows, spread evenly over the combinations. Source: spec accuracy section 5. */
@@ -62,7 +65,14 @@ function rowOf(variant: string, backend: string, sample: readonly (Measurement &
     return 'refused' in answer || (backend !== 'all' && one.backend !== backend) ? [] : [{ tpot: Math.log(answer.tpotMs / tpotMs), ttft: Math.log(answer.ttftMs / ttftMs) }];
   });
   const bias = median(logs.map(({ ttft }) => ttft));
-  return { variant, backend, n: logs.length, tpot: median(logs.map(({ tpot }) => Math.abs(tpot))), ttft: median(logs.map(({ ttft }) => Math.abs(ttft))), ttftBias: bias === null ? null : Math.expm1(bias) };
+  const absolute = { tpot: logs.map(({ tpot }) => Math.abs(tpot)), ttft: logs.map(({ ttft }) => Math.abs(ttft)) };
+  // The same resamples for every variant of a backend.
+  const errorOf = (values: readonly number[]): number | null => medianError(values, randomStream(0, `ablation/${backend}`));
+  return {
+    variant, backend, n: logs.length,
+    tpot: median(absolute.tpot), ttft: median(absolute.ttft), ttftBias: bias === null ? null : Math.expm1(bias),
+    tpotSe: errorOf(absolute.tpot), ttftSe: errorOf(absolute.ttft),
+  };
 }
 
 function sampleOf(rows: readonly Measurement[]): (Measurement & { readonly one: AggCase })[] {

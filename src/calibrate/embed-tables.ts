@@ -1,6 +1,7 @@
 import { modelNames, requireHardware, requireModel } from '../timing/catalogue.js';
 import { createForwardModel } from '../timing/forward-model.js';
 import type { AttentionShape, ExpertShape } from '../timing/bounds.js';
+import { holdsLaunches, isBadTable } from '../timing/operator-sources.js';
 import type { OperatorTimes } from '../timing/operator-times.js';
 import { IDEAL, RooflineOperators } from '../timing/roofline-operators.js';
 import { encodeBundle, type BundledTables } from '../timing/tables/bundle.js';
@@ -38,19 +39,15 @@ export function embedSystem(database: OperatorDatabase, system: string, source: 
     const operators = new Map<Operator, Slices>();
     for (const operator of OPERATORS) {
       if (operator === 'nccl') continue;
-      const files = database.files(system, operator, backend, version).filter(({ kernels, from }) => kernels === null && !isBad(system, operator, from));
+      const files = database.files(system, operator, backend, version).filter(({ kernels, from }) => kernels === null && !isBadTable(system, operator, from));
       const slices = new Map(readSlices(operator, files));
-      if (operator === 'gemm' && backend === 'vllm' && files.some(({ from }) => /0\.2[2-9]/.test(from))) slices.delete('fp8_block');
+      if (operator === 'gemm' && holdsLaunches(backend, version)) slices.delete('fp8_block');
       operators.set(operator, thin(operator, slices, needs));
     }
     tables.push({ backend, version, operators });
   }
   tables.push({ backend: 'nccl', version: '', operators: new Map([['nccl', thin('nccl', readSlices('nccl', database.files(system, 'nccl', 'nccl', '')), needs)]]) });
   return encodeBundle(source, tables);
-}
-
-function isBad(system: string, operator: Operator, from: string): boolean {
-  return system === 'h200_sxm' && operator === 'context_attention' && from === 'vllm 0.19.0';
 }
 
 function catalogueNeeds(system: string): Needs {

@@ -1,3 +1,5 @@
+import type { RandomStream } from '../core/random.js';
+
 /** A prediction against a measurement of the same quantity; null = refused. */
 export interface Compared {
   readonly measured: number;
@@ -51,6 +53,17 @@ export function median(values: readonly number[]): number | null {
   const sorted = Float64Array.from(values).sort();
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Resamples of a bootstrap. */
+const RESAMPLES = 200;
+
+/** Standard error of the median: its standard deviation over resamples with replacement; null of fewer than two values. */
+export function medianError(values: readonly number[], random: RandomStream): number | null {
+  if (values.length < 2) return null;
+  const medians = Array.from({ length: RESAMPLES }, () => median(values.map(() => values[random.integer(values.length)]!))!);
+  const middle = mean(medians)!;
+  return Math.sqrt(medians.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (RESAMPLES - 1));
 }
 
 /** The value below which a share of the values lies, linear between ranks; of non-empty values. */

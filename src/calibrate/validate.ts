@@ -1,4 +1,6 @@
 import { ablate, type AblationRow } from './ablation.js';
+import type { Case } from './case.js';
+import { closedForm } from './closed-form.js';
 import { combinationFolds, crossValidate, randomFolds, type CrossValidation, type HeldOut } from './crossval.js';
 import { METRICS, type EffectsFile, type Metric, type PhysicalData, type CaseBackend } from '../timing/calibration/effects.js';
 import { errorsOf, type Compared, type Errors } from './errors.js';
@@ -12,8 +14,8 @@ import type { Simulation } from './simulation.js';
 import { physicalOf } from '../timing/calibration/calibration.js';
 import { targetOf } from './calibration.js';
 
-/** How much of the model has seen the row it predicts. */
-export const LEVELS = ['M1', 'M2', 'M3', 'M3-zero-shot'] as const;
+/** How much of the model has seen the row it predicts; `analytic` = the closed forms it is compared with. */
+export const LEVELS = ['analytic', 'M1', 'M2', 'M3', 'M3-zero-shot'] as const;
 export type Level = (typeof LEVELS)[number];
 
 export interface ErrorRow {
@@ -53,15 +55,19 @@ export const FOLDS = 5;
 export interface ValidateOptions {
   readonly tune?: boolean;
   readonly ablation?: boolean;
+  /** Answers at the level `analytic`. */
+  readonly baseline?: (one: Case) => Simulation;
   /** Told before each part. */
   readonly onPart?: (name: string) => void;
 }
 
 /**
- * Validates the timing model on distinct usable rows: the tables alone (M1), with five numbers per backend and model (M2, in sample),
+ * Validates the timing model on distinct usable rows: closed forms over the tables as a baseline, the simulation with tables alone (M1), with five numbers per backend and model (M2, in sample),
  * and with factors, cross-validated in five folds and by leaving each (backend, model, system) out. Source: spec accuracy section 6.
  */
-export async function validate(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, { tune = false, ablation = true, onPart = () => undefined }: ValidateOptions = {}): Promise<Validation> {
+export async function validate(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, { tune = false, ablation = true, baseline = closedForm, onPart = () => undefined }: ValidateOptions = {}): Promise<Validation> {
+  onPart('closed forms');
+  const closed = rows.map(({ one }) => baseline(one));
   onPart('tables alone');
   const bare = await simulations.all(rows.map(({ one }) => ({ one, physical: tablesOnly(one.backend, data.physical) })));
   onPart('numbers per backend and model');
@@ -72,7 +78,7 @@ export async function validate(rows: readonly Measurement[], simulations: Simula
   // Tuned deviations hardly matter where a combination is unseen, and there are dozens of these folds.
   const zeroShot = await crossValidate({ ...given, tune: false }, combinationFolds(rows));
   onPart('ablation');
-  const answers: Readonly<Record<Level, readonly HeldOut[]>> = { M1: bare.map(plain), M2: given.simulated.map(plain), M3: folds, 'M3-zero-shot': zeroShot };
+  const answers: Readonly<Record<Level, readonly HeldOut[]>> = { analytic: closed.map(plain), M1: bare.map(plain), M2: given.simulated.map(plain), M3: folds, 'M3-zero-shot': zeroShot };
   return {
     rows: rows.length,
     errors: LEVELS.flatMap((level) => errorRows(level, rows, answers[level])),
@@ -128,7 +134,7 @@ function pointOf({ one, ttftMs, tpotMs }: Measurement, answerOf: (level: Level) 
   return {
     id, backend, model, system, isl, concurrency, warmedUp,
     measured: { tpot: tpotMs, ttft: ttftMs },
-    predicted: { M1: predicted('M1'), M2: predicted('M2'), M3: predicted('M3'), 'M3-zero-shot': predicted('M3-zero-shot') },
+    predicted: { analytic: predicted('analytic'), M1: predicted('M1'), M2: predicted('M2'), M3: predicted('M3'), 'M3-zero-shot': predicted('M3-zero-shot') },
   };
 }
 

@@ -1,6 +1,9 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
+import { embedSystem } from '../calibrate/embed-tables.js';
+import { hardwareNames } from '../timing/catalogue.js';
+import { OperatorDatabase } from '../timing/tables/database.js';
 import { effectsFile } from '../timing/calibration/effects.js';
 import { fitRealistic, type RealisticFit } from '../calibrate/fit.js';
 import { PROFILE_FILE, sha256, WEIGHTS_FILE, type Provenance } from '../timing/calibration/profile.js';
@@ -37,7 +40,7 @@ interface FitOptions extends RowsOptions {
 /** `calibrate validate` and `calibrate fit`: the realistic timing model against measured serving rows. */
 export function registerCalibrate(program: Command): void {
   const calibrate = program.command('calibrate').description('fit the realistic timing model to measured serving rows, or judge it by them');
-  reading(calibrate.command('validate').description('errors against measured rows: tables alone, fitted, and cross-validated with everything refitted'))
+  reading(calibrate.command('validate').description('errors against measured rows: closed forms, tables alone, fitted, and cross-validated with everything refitted'))
     .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, oneOfFormats, 'table')
     .option('--all', 'every (backend, model, system) with 8 rows or more in the table, too')
     .option('--html <file>', 'write a page with parity and residual plots')
@@ -48,6 +51,27 @@ export function registerCalibrate(program: Command): void {
     .option('-o, --out <dir>', 'folder of the two files', join('out', 'calibration'))
     .option('--overwrite', 'replace an existing profile')
     .action(fitRows);
+  calibrate
+    .command('embed')
+    .description('thin measured operator tables to what the models of the catalogue need: one SYSTEM.bin for each system, as engines/profiles/operators holds them')
+    .argument('<tables>', "folder of tables: an AIConfigurator checkout, its installed package, or a folder with 'data/SYSTEM/…'")
+    .requiredOption('--source <text>', 'where the tables come from, kept in the files')
+    .option('-o, --out <dir>', 'folder of the files', join('out', 'operators'))
+    .option('--overwrite', 'replace existing files')
+    .action(embedTables);
+}
+
+function embedTables(tables: string, { source, out, overwrite }: { readonly source: string; readonly out: string; readonly overwrite?: boolean }): void {
+  const database = OperatorDatabase.open(tables);
+  const known = database.systems().filter((system) => hardwareNames().includes(system));
+  const paths = known.map((system) => join(out, `${system}.bin`));
+  for (const path of paths) checkTarget(path, overwrite === true);
+  const sizes = known.map((system, i) => {
+    const bytes = embedSystem(database, system, source);
+    writeFileWhole(paths[i]!, bytes);
+    return [system, String(bytes.length)];
+  });
+  print(textTable(['system', 'bytes'], sizes, ['bytes']));
 }
 
 function reading(command: Command): Command {
@@ -148,8 +172,8 @@ function numbersTable({ model }: Validation): string {
 }
 
 function ablationTable({ ablation }: Validation): string {
-  const head = ['change', 'backend', 'n', 'TPOT', 'TTFT', 'TTFT bias'];
-  return textTable(head, ablation.map(({ variant, backend, n, tpot, ttft, ttftBias }) => [variant, backend, String(n), percent(tpot), percent(ttft), percent(ttftBias)]), head.slice(2));
+  const head = ['change', 'backend', 'n', 'TPOT', '±', 'TTFT', '±', 'TTFT bias'];
+  return textTable(head, ablation.map(({ variant, backend, n, tpot, tpotSe, ttft, ttftSe, ttftBias }) => [variant, backend, String(n), percent(tpot), percent(tpotSe), percent(ttft), percent(ttftSe), percent(ttftBias)]), head.slice(2));
 }
 
 function targetTable(targets: readonly TargetRow[]): string {

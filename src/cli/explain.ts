@@ -4,30 +4,29 @@ import { CODES } from '../core/codes.js';
 import { InputError } from '../core/problem.js';
 import { describeField, guessField, type FieldDescription } from '../scenario/describe.js';
 import { suggest } from '../scenario/suggest.js';
-import { FORMAT_OPTION, parseFormat } from './options.js';
+import { addReadOptions, type ReadOptions } from './options.js';
 import { jsonText, print, type Format } from './output.js';
 import { PRESETS, type PresetRow } from './presets.js';
 import { textTable } from './text-table.js';
 import { yamlText } from './yaml-text.js';
 
-interface ExplainOptions {
-  readonly format: Format;
-}
-
-/** `explain presets [KIND]`, `explain FIELD`, `explain CODE`: what may be written, and what a message means. */
+/** `explain presets [KIND]`, `explain FIELD`, `explain CODE`, `explain timing FILE`: what may be written, what a message means, where pass times come from. */
 export function registerExplain(program: Command): void {
-  program
-    .command('explain')
-    .description('presets (models, hardware, backends, recipes, links), a field, or an error code')
-    .argument('<what>', 'presets, the path of a field such as deployment.agg.tp, or a code such as E-FIT')
-    .argument('[kind]', `with presets: ${Object.keys(PRESETS).join(', ')}`)
-    .option(FORMAT_OPTION.flags, FORMAT_OPTION.description, parseFormat, 'table')
-    .action(explain);
+  addReadOptions(
+    program
+      .command('explain')
+      .description('presets (models, hardware, backends, recipes, links), a field, an error code, or the pass times and memory of a scenario')
+      .argument('<what>', 'presets, the path of a field such as deployment.agg.tp, a code such as E-FIT, or timing (of FILE, else the field)')
+      .argument('[kind]', `with presets: ${Object.keys(PRESETS).join(', ')}; with timing: a scenario file, - = standard input`),
+  ).action(explain);
 }
 
-function explain(what: string, kind: string | undefined, { format }: ExplainOptions): void {
+async function explain(what: string, kind: string | undefined, options: ReadOptions): Promise<void> {
+  const { format } = options;
+  if (what === 'timing' && kind !== undefined) return (await import('./explain-timing.js')).explainTiming(kind, options);
+  if (options.set.length > 0) throw new InputError({ code: 'E-NO-EFFECT', path: '--set', what: `'explain ${what}' reads no scenario`, hint: "remove it, or use 'explain timing FILE'" });
   if (what === 'presets') return print(presets(kind, format));
-  if (kind !== undefined) throw new InputError({ code: 'E-ENUM', path: 'explain', what: `'${kind}' says nothing after '${what}'`, hint: 'only presets has kinds' });
+  if (kind !== undefined) throw new InputError({ code: 'E-ENUM', path: 'explain', what: `'${kind}' says nothing after '${what}'`, hint: 'only presets has kinds, and timing a file' });
   print(/^[EW]-/.test(what) ? code(what, format) : field(what, format));
 }
 

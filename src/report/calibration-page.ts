@@ -7,7 +7,7 @@ import { html, pageShell, type Figure, type Markup } from './html.js';
 const SQUARE = { width: 'container', height: 360 } as const;
 const LOW = { width: 'container', height: 240 } as const;
 const QUANTITIES = ['tpot', 'ttft'] as const;
-const LEVEL_NAMES = { M1: 'tables alone', M2: 'numbers per backend and model, in sample', M3: 'calibrated, 5 folds held out', 'M3-zero-shot': 'calibrated, combination held out' } as const;
+const LEVEL_NAMES = { analytic: 'closed forms over tables', M1: 'tables alone', M2: 'numbers per backend and model, in sample', M3: 'calibrated, 5 folds held out', 'M3-zero-shot': 'calibrated, combination held out' } as const;
 
 /** What a page of a validation says beside its result. */
 export interface CalibrationHead {
@@ -20,7 +20,7 @@ export interface CalibrationHead {
 export function calibrationPage(head: CalibrationHead, validation: Validation, targets: readonly TargetRow[]): string {
   const { points } = validation;
   const figures: (Figure & { readonly title: string })[] = [
-    ...(['M3', 'M3-zero-shot', 'M2', 'M1'] as const).flatMap((level) =>
+    ...(['M3', 'M3-zero-shot', 'M2', 'M1', 'analytic'] as const).flatMap((level) =>
       QUANTITIES.map((quantity) => ({ id: `parity-${level}-${quantity}`, title: `${quantity.toUpperCase()}: ${LEVEL_NAMES[level]}`, spec: parityChart(points, level, quantity, SQUARE) })),
     ),
     ...(['concurrency', 'isl'] as const).flatMap((against) =>
@@ -73,8 +73,8 @@ function errorTable(errors: readonly ErrorRow[]): Markup {
 
 function ablationTable({ ablation }: Validation): Markup {
   return table(
-    [text('change'), text('backend'), number('n'), number('TPOT, %'), number('TTFT, %'), number('TTFT bias, %')],
-    ablation.map(({ variant, backend, n, tpot, ttft, ttftBias }) => [variant, backend, n, percent(tpot), percent(ttft), percent(ttftBias)]),
+    [text('change'), text('backend'), number('n'), number('TPOT, %'), number('standard error'), number('TTFT, %'), number('standard error'), number('TTFT bias, %')],
+    ablation.map(({ variant, backend, n, tpot, tpotSe, ttft, ttftSe, ttftBias }) => [variant, backend, n, percent(tpot), percent(tpotSe), percent(ttft), percent(ttftSe), percent(ttftBias)]),
   );
 }
 

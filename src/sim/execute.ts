@@ -96,13 +96,17 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
   return { ...simulationConfig(scenario, workload), table };
 }
 
+/** The timing of each pool, in their order; `workload` tells calibrations the load. */
+export function poolTimings(scenario: Scenario, workload?: Workload): CreatedTiming[] {
+  const { deployment, run, timing } = scenario;
+  return deployment.pools.map((pool) => createTiming(timing, { ...timedPool(deployment, pool), load: loadOf(scenario, pool, workload) }, timingRules(run.fidelity, pool.engine.name)));
+}
+
 /** What a resolved scenario asks of the simulator, and how its passes are timed. */
 export function simulationConfig(scenario: Scenario, workload?: Workload): { readonly config: SimulationConfig; readonly timing: readonly TimingDescription[] } {
   const { deployment, run } = scenario;
   const semantics = semanticsOf(run.fidelity);
-  const timings = deployment.pools.map((pool) =>
-    createTiming(scenario.timing, { ...timedPool(deployment, pool), load: loadOf(scenario, pool, workload) }, timingRules(run.fidelity, pool.engine.name)),
-  );
+  const timings = poolTimings(scenario, workload);
   const frontend = scenario.frontend ?? calibratedFrontend(timings[0]!, deployment.pools[0]!.replicas);
   const config: SimulationConfig = {
     semantics,

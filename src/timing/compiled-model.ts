@@ -39,7 +39,7 @@ export class CompiledModel {
     this.groupContext = ranks > 1 ? new CountTable(REMEMBERED_TOKENS, (tokens) => contextRest(group, tokens / ranks)) : null;
     this.groupGeneration = ranks > 1 ? new CountTable(REMEMBERED_TOKENS, (tokens) => generationRest(group, tokens / ranks)) : null;
     this.logits = new CountTable(REMEMBERED_TOKENS, model.logits);
-    this.prompt = new CountTable(REMEMBERED_LENGTH, (length) => attention.reduce((sum, operator) => sum + operator.layers * wholePrompt(operator, length), 0));
+    this.prompt = new CountTable(REMEMBERED_LENGTH, (length) => attention.reduce((sum, operator) => sum + operator.layers * promptAttention(operator, length), 0));
     this.decode = new LengthTable((b, s) => generationAttention(model, b, s));
   }
 
@@ -71,7 +71,7 @@ export class CompiledModel {
 }
 
 /** One layer's attention over one whole prompt, without projections that go by the pass's tokens. */
-function wholePrompt({ context, projections }: AttentionOperator, length: number): number {
+export function promptAttention({ context, projections }: AttentionOperator, length: number): number {
   const whole = context(1, length);
   return projections === undefined ? whole : Math.max(whole - projections(length), LEAST_ATTENTION * whole);
 }
@@ -85,7 +85,7 @@ const KERNELS: Readonly<Record<string, number>> = {
 };
 
 /** Kernels of one pass with prompts; a product over quantised activations launches their quantisation as well. */
-function launchesOf({ operators, attention, worker }: ForwardModel): number {
+export function launchesOf({ operators, attention, worker }: ForwardModel): number {
   const { weights } = worker.quant;
   const quantised = weights === 'bf16' || weights.endsWith('_wo') ? 1 : 2;
   const of = (name: string): number => KERNELS[name] ?? (name.endsWith('_gemm') ? quantised : 1);

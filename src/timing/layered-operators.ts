@@ -26,7 +26,13 @@ export class LayeredOperators implements OperatorTimes {
   constructor(
     readonly gpu: Hardware,
     private readonly layers: readonly Layer[],
+    private readonly onUse?: (source: string, index: number) => void,
   ) {}
+
+  /** The same sources; `onUse` is told of each time that is computed, by which of them. */
+  traced(onUse: (source: string, index: number) => void): LayeredOperators {
+    return new LayeredOperators(this.gpu, this.layers, onUse);
+  }
 
   private first<T>(operator: Exclude<keyof OperatorTimes, 'gpu'>, what: string, ask: (times: OperatorTimes) => T | null, mode: QuantMode | null = null): T | null {
     for (const [index, { name, times, trusts }] of this.layers.entries()) {
@@ -34,9 +40,19 @@ export class LayeredOperators implements OperatorTimes {
       const found = ask(times);
       if (found === null) continue;
       if (index > 0 && found !== NO_BLOCK) this.borrowed.push({ operator: what, from: name });
-      return found;
+      return this.onUse === undefined || found === NO_BLOCK ? found : this.telling(found, name, index);
     }
     return null;
+  }
+
+  private telling<T>(found: T, name: string, index: number): T {
+    if (typeof found !== 'function') return found;
+    const times = found as unknown as (...sizes: number[]) => number;
+    const told = (...sizes: number[]): number => {
+      this.onUse!(name, index);
+      return times(...sizes);
+    };
+    return told as unknown as T;
   }
 
   gemm(mode: QuantMode, n: number, k: number, scaled?: boolean): ((m: number) => number) | null {

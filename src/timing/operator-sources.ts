@@ -11,6 +11,9 @@ import { readSlices } from './tables/operator-slices.js';
 import type { Slices } from './tables/points.js';
 import { TableOperators } from './tables/table-operators.js';
 
+/** Name of the source that measured nothing. */
+export const DATASHEET = 'the datasheet';
+
 /** In the order in which they stand in for each other. */
 const ENGINES = ['sglang', 'vllm', 'trtllm'];
 const EMPTY: Slices = new Map();
@@ -43,7 +46,7 @@ export function embeddedOperators(hardware: string, engine: string, estimates = 
   add(own, '', (times) => times);
   const like = own === null ? gpu.kernels_like : undefined;
   if (like !== undefined) add(embeddedTables(like), ` on ${like}, scaled`, (times) => new SiblingOperators(gpu, times));
-  if (estimates) layers.push({ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) });
+  if (estimates) layers.push({ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) });
   return { times: new LayeredOperators(gpu, layers), name: layers[0]?.name ?? 'nothing', own: own !== null };
 }
 
@@ -114,7 +117,7 @@ export function folderOperators({ path, hardware, engine, version, exact, estima
     return found;
   };
   const first: Layer = { name: `${engine} ${version}`, times: tables(engine, version), ...(exact ? {} : repaired(engine, version)) };
-  const last: Layer[] = estimates ? [{ name: 'the datasheet', times: new RooflineOperators(gpu, TYPICAL) }] : [];
+  const last: Layer[] = estimates ? [{ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) }] : [];
   if (exact) return { times: new LayeredOperators(gpu, [first, ...last]), name: first.name, own: true };
   const others = ENGINES.filter((name) => name !== engine && database.versions(hardware, name).length > 0).map((name): Layer => {
     const newest = database.versions(hardware, name)[0]!;
@@ -128,9 +131,13 @@ export function isBadTable(system: string, operator: string, from: string): bool
   return system === 'h200_sxm' && operator === 'context_attention' && from === 'vllm 0.19.0';
 }
 
-/** Block-scaled FP8 products of vLLM from 0.22 on hold launch overhead (perf-model section 1.5). */
+/** True where block-scaled FP8 products hold launch overhead: vLLM's from 0.22 on (perf-model section 1.5). */
+export function holdsLaunches(engine: string, version: string): boolean {
+  return engine === 'vllm' && compareVersions(version, '0.22.0') >= 0;
+}
+
 function repaired(engine: string, version: string): Pick<Layer, 'trusts'> {
-  if (engine !== 'vllm' || compareVersions(version, '0.22.0') < 0) return {};
+  if (!holdsLaunches(engine, version)) return {};
   return { trusts: (operator, mode) => operator !== 'gemm' || mode !== 'fp8_block' };
 }
 

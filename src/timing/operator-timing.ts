@@ -9,7 +9,8 @@ import { requireHardware, requireModel, type Model } from './catalogue.js';
 import { createForwardModel, MissingOperator } from './forward-model.js';
 import { inferQuant } from './infer-quant.js';
 import type { Layout } from './layout.js';
-import { layeredSource, tablesFolder, type OperatorSource } from './operator-sources.js';
+import type { OperatorBasis, SharedPasses } from './operator-basis.js';
+import { DATASHEET, layeredSource, tablesFolder, type OperatorSource } from './operator-sources.js';
 import { realisticModel, type RealisticModel } from './realistic-model.js';
 import { realisticTiming } from './realistic.js';
 import { IDEAL, RooflineOperators } from './roofline-operators.js';
@@ -55,8 +56,10 @@ export function operatorTiming(kind: Kind, spec: TimingSpec, pool: OperatorTimed
 
 function staticPasses(kind: Kind, spec: Pick<TimingSpec, 'path' | 'miss'>, pool: OperatorTimedPool, model: Model, quant: Quant, drafts: number, rules: TimingRules): CreatedTiming {
   const source = kind === 'roofline' ? roofline(pool.hardware) : layeredSource({ hardware: pool.hardware, engine: pool.engine.name, version: pool.engine.version, folder: tablesFolder(spec.path), exact: true, miss: spec.miss });
-  const forward = createForwardModel({ model, engine: pool.engine.name, layout: pool.layout, quant }, source.times);
+  const worker = { model, engine: pool.engine.name, layout: pool.layout, quant };
+  const forward = createForwardModel(worker, source.times);
   return {
+    operators: { worker, times: source.times, drafts, passes: { kind: 'static', lengthOffset: rules.decodeLengthOffset } },
     timing: { ...staticTiming(createStepTimes(forward, drafts), rules.decodeLengthOffset), extrapolates },
     description: { source: kind, calibration: [sourceText(kind, source.name, borrowedText(source), pool, quant), 'error unknown'].join('; '), errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
   };
@@ -64,7 +67,7 @@ function staticPasses(kind: Kind, spec: Pick<TimingSpec, 'path' | 'miss'>, pool:
 
 function roofline(hardware: string): OperatorSource {
   const gpu = requireHardware(hardware);
-  return { times: new LayeredOperators(gpu, [{ name: 'the datasheet', times: new RooflineOperators(gpu, IDEAL) }]), name: `datasheet of ${hardware}`, own: true };
+  return { times: new LayeredOperators(gpu, [{ name: DATASHEET, times: new RooflineOperators(gpu, IDEAL) }]), name: `datasheet of ${hardware}`, own: true };
 }
 
 function borrowedText({ times }: OperatorSource): readonly string[] {
@@ -77,32 +80,39 @@ function realisticPasses(kind: Kind, { path, miss }: Pick<TimingSpec, 'path' | '
     return { ...realisticModel({ model, hardware, engine: engine.name, version: engine.version, layout, quant, folder: tablesFolder(path), miss }), quant };
   }
   const source = roofline(hardware);
-  return { compiled: new CompiledModel(createForwardModel({ model, engine: engine.name, layout, quant }, source.times)), tables: source.name, borrowed: [], ownTables: false, quant };
+  const forward = createForwardModel({ model, engine: engine.name, layout, quant }, source.times);
+  return { compiled: new CompiledModel(forward), forward, times: source.times, tables: source.name, borrowed: [], ownTables: false, quant };
 }
 
 function calibratedTiming(passes: RealisticModel & { readonly quant: Quant }, kind: Kind, spec: Pick<TimingSpec, 'overheadMs'>, pool: OperatorTimedPool, model: Model, drafts: number): CreatedTiming {
   const { engine } = pool;
   const backend = CASE_BACKENDS.find((name) => name === engine.name);
+  const basisOf = (physical: Physical, factors: SharedPasses['factors']): OperatorBasis => ({ worker: passes.forward.worker, times: passes.times, drafts, passes: { kind: 'shared', physical, factors } });
   const text = sourceText(kind, passes.tables, passes.borrowed, pool, passes.quant);
   if (kind === 'roofline' || spec.overheadMs != null || backend === undefined) {
     const physical: Physical = { ...TABLES_ONLY, hostMs: spec.overheadMs ?? 0 };
     const overhead = `${spec.overheadMs ?? 0} ms host time per pass, not calibrated, error unknown`;
-    return { timing: { ...realisticTiming(passes.compiled, physical, drafts), extrapolates }, description: { source: kind, calibration: `${text}; ${overhead}`, errorPct: { ttft: null, tpot: null }, interval: null, evidence: null } };
+    return {
+      timing: { ...realisticTiming(passes.compiled, physical, drafts), extrapolates },
+      description: { source: kind, calibration: `${text}; ${overhead}`, errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
+      operators: basisOf(physical, { prefill: 1, decode: 1 }),
+    };
   }
   const profile = loadRealisticProfile();
   const target = targetOf(pool, backend, passes.quant, model);
   const physical = physicalOf(profile.calibration, target);
   const judgement = judge(profile.calibration, target, passes.ownTables);
+  const factors = { prefill: Math.exp(judgement.ttft.ln), decode: Math.exp(judgement.tpot.ln) };
   return {
-    timing: { ...scaledTiming(realisticTiming(passes.compiled, physical, drafts), judgement), extrapolates },
+    timing: { ...scaledTiming(realisticTiming(passes.compiled, physical, drafts), factors), extrapolates },
+    operators: basisOf(physical, factors),
     description: describe(kind, text, pool, profile, target, judgement),
     frontend: { fixedMs: physical.fixedMs, serialMsPerKiloToken: physical.serialMsPerKiloToken },
   };
 }
 
 /** Factors on decode steps, and on passes with prompts, which first tokens wait for. */
-function scaledTiming(timing: PassTiming, { tpot, ttft }: Judgement): PassTiming {
-  const [decode, prefill] = [Math.exp(tpot.ln), Math.exp(ttft.ln)];
+function scaledTiming(timing: PassTiming, { prefill, decode }: SharedPasses['factors']): PassTiming {
   return { ...timing, prefillMs: (shape) => prefill * timing.prefillMs(shape), decodeMs: (shape) => decode * timing.decodeMs(shape) };
 }
 

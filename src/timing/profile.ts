@@ -6,7 +6,7 @@ import type { PassShape, PassTiming, TimingDescription, TimingRules } from './ti
  * Pass times of a planner profile: prefill linear in the new prompt tokens, decode bilinear in the KV tokens in use and
  * the mean context (whole tokens); outside the axes the boundary segment or cell goes on. Source: spec engine section 6.3.
  */
-export function profileTiming(table: ProfileTable, { decodeBy, leastDecodeMs }: TimingRules): PassTiming {
+export function profileTiming(table: ProfileTable, { decodeBy, leastDecodeMs }: Pick<TimingRules, 'decodeBy' | 'leastDecodeMs'>): PassTiming {
   const { prefillTokens, prefillMs, kvTokens, contextTokens, decodeMs } = table;
   const columns = contextTokens.length;
   const kvOf = (shape: PassShape): number => (decodeBy === 'blocks' ? shape.occupiedBlocks * shape.blockTokens : shape.decodeContextTokens);

@@ -1,6 +1,7 @@
 import { CompiledModel } from './compiled-model.js';
 import type { Model } from './catalogue.js';
-import { createForwardModel } from './forward-model.js';
+import { createForwardModel, type ForwardModel } from './forward-model.js';
+import type { LayeredOperators } from './layered-operators.js';
 import type { Layout } from './layout.js';
 import { layeredSource } from './operator-sources.js';
 import type { Quant } from './quant.js';
@@ -22,6 +23,9 @@ export interface OperatorQuestion {
 /** Its passes compiled, and what they rest on. */
 export interface RealisticModel {
   readonly compiled: CompiledModel;
+  /** What was compiled, and the operator times it was put together from. */
+  readonly forward: ForwardModel;
+  readonly times: LayeredOperators;
   /** Tables asked first, such as `vllm 0.24.0`. */
   readonly tables: string;
   /** `gemm fp8_block from sglang 0.5.14`: operators that these did not know. */
@@ -42,9 +46,9 @@ export function realisticModel(question: OperatorQuestion): RealisticModel {
   const known = models.get(key);
   if (known !== undefined) return known;
   const source = layeredSource({ hardware, engine, version, folder, exact: false, miss });
-  const compiled = new CompiledModel(createForwardModel({ model, engine, layout, quant }, source.times));
+  const forward = createForwardModel({ model, engine, layout, quant }, source.times);
   const borrowed = [...new Set(source.times.borrowed.map(({ operator, from }) => `${operator} from ${from}`))];
-  const made = { compiled, tables: source.name, borrowed, ownTables: source.own && borrowed.length === 0 };
+  const made = { compiled: new CompiledModel(forward), forward, times: source.times, tables: source.name, borrowed, ownTables: source.own && borrowed.length === 0 };
   models.set(key, made);
   return made;
 }

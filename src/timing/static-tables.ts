@@ -2,7 +2,7 @@ import type { StepTimes } from './step-times.js';
 import type { PassTiming } from './timing.js';
 
 /** Least time of a decode step where the reference simulators ask the tables, ms. */
-const LEAST_DECODE_MS = 1;
+export const LEAST_DECODE_MS = 1;
 
 /**
  * Operator tables as the reference simulators ask them (engine section 6.3): all prompts of a pass as equal ones of the

@@ -1,3 +1,5 @@
+import type { OperatorBasis } from './operator-basis.js';
+
 /**
  * What one forward pass holds, as the scheduler hands it to a timing source. One mutable object per
  * worker, refilled every pass: sources read it and keep no reference.
@@ -84,4 +86,6 @@ export interface CreatedTiming {
   readonly description: TimingDescription;
   /** What a request passes before the engine, where the source knows it: ms, and serial ms per 1,000 prompt tokens. */
   readonly frontend?: { readonly fixedMs: number; readonly serialMsPerKiloToken: number };
+  /** Absent = the source times passes as a whole. */
+  readonly operators?: OperatorBasis;
 }

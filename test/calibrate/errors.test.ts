@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { errorsOf, median, quantile } from '../../src/calibrate/errors.js';
+import { errorsOf, median, medianError, quantile } from '../../src/calibrate/errors.js';
 import { familyOf } from '../../src/timing/calibration/family.js';
+import { randomStream } from '../../src/core/random.js';
 import { partitionsOf } from '../../src/calibrate/partitions.js';
 import { readMeasurements, distinctUsable } from '../../src/calibrate/silicon.js';
 
@@ -25,6 +26,18 @@ describe('error metrics', () => {
     expect(errorsOf([])).toEqual({ n: 0, coverage: 0, mdape: null, mape: null, bias: null, within20: null, inInterval: null });
     expect(median([1, 2, 3, 10])).toBe(2.5);
     expect(quantile([1, 2, 3], 0.25)).toBe(1.5);
+  });
+
+  it('have a standard error of the median, the same every time', () => {
+    const random = randomStream(1, 'normal');
+    const normal = Array.from({ length: 400 }, () => Array.from({ length: 12 }, () => random.next()).reduce((sum, value) => sum + value, -6));
+    const found = medianError(normal, randomStream(0, 'resamples'))!;
+    expect(found).toBe(medianError(normal, randomStream(0, 'resamples')));
+    // sqrt(pi / 2n) of a standard normal.
+    expect(found / Math.sqrt(Math.PI / 800)).toBeGreaterThan(0.7);
+    expect(found / Math.sqrt(Math.PI / 800)).toBeLessThan(1.4);
+    expect(medianError([3, 3, 3], randomStream(0, 'resamples'))).toBe(0);
+    expect(medianError([3], randomStream(0, 'resamples'))).toBeNull();
   });
 });
 

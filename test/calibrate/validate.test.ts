@@ -77,9 +77,21 @@ describe('a validation', () => {
   it('tells what each part is worth', () => {
     const of = (variant: string): number => validation.ablation.find((row) => row.variant === variant && row.backend === 'all')!.ttft!;
     expect(of('no floor')).toBeGreaterThan(of('reference'));
+    const reference = validation.ablation.find(({ variant }) => variant === 'reference')!;
+    expect(reference.tpotSe).toBeGreaterThan(0);
+    expect(reference.tpotSe).toBeLessThan(reference.tpot!);
     expect(of('tables only')).toBeGreaterThan(of('reference'));
     expect(validation.ablation.filter(({ backend }) => backend === 'all').map(({ variant }) => variant)).toContain('receive interval 1');
   });
+
+  it('has the baseline at a level of its own', async () => {
+    const result = await validate(ROWS.slice(0, 54), inline().simulations, DATA, { ablation: false, baseline: (one) => (one.concurrency === 4 ? { refused: 'no form' } : law(one, NUMBERS['A']!)) });
+    const row = result.errors.find(({ level, name, metric }) => level === 'analytic' && name === 'all' && metric === 'tpot')!;
+    expect(row.errors.coverage).toBeCloseTo(2 / 3);
+    expect(row.errors.mdape).toBeLessThan(0.03);
+    expect(result.points.filter(({ predicted }) => predicted.analytic === null)).toHaveLength(18);
+    expect(result.refusals).toEqual([]);
+  }, 60_000);
 
   it('counts refused rows as not covered, with the reason', async () => {
     const refused = grid('owner/Refused').slice(0, 4).map((one) => ({ one, ttftMs: 10, tpotMs: 1 }));

@@ -1,8 +1,9 @@
 import { Command } from 'commander';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Papa from 'papaparse';
-import { describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { registerExplain } from '../../src/cli/explain.js';
 import { PRESETS } from '../../src/cli/presets.js';
@@ -80,6 +81,78 @@ describe('fields', () => {
       }
     };
     visit(SWEEP_FIELDS, '');
+  });
+});
+
+describe('timing', () => {
+  const FILE = join(import.meta.dirname, '../../scenarios/first-run.yaml');
+  const folder = mkdtempSync(join(tmpdir(), 'dynotwin-explain-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const written = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const inside = async (file: string, ...words: string[]): Promise<ExplainedData> => JSON.parse(await explain('timing', file, ...words, '--format', 'json')) as ExplainedData;
+  const of = (...words: string[]): Promise<ExplainedData> => inside(FILE, ...words);
+  interface ExplainedData {
+    readonly pools: readonly { readonly source: string; readonly kv: object; readonly memory: Record<string, number>; readonly passes: readonly { readonly kind: string; readonly requests: number; readonly tokens: number; readonly ms: number; readonly kernels_ms: number | null; readonly operators: readonly { readonly name: string; readonly from: string }[] | null; readonly added: readonly { readonly what: string; readonly ms: number }[] }[] }[];
+  }
+
+  it('takes a scenario apart: operators, what comes to them, memory', async () => {
+    const { pools } = await of('--set', 'timing={source: roofline, overhead: 0.5 ms}');
+    const [prefill, decode] = pools[0]!.passes;
+    expect(prefill).toMatchObject({ kind: 'prefill', requests: 1, tokens: 1024 });
+    expect(decode).toMatchObject({ kind: 'decode', requests: 8, tokens: 1088, added: [{ what: 'host time', ms: expect.closeTo(0.5, 9) as number }] });
+    expect(decode!.ms).toBeCloseTo(decode!.kernels_ms! + 0.5, 9);
+    expect(prefill!.operators).toContainEqual(expect.objectContaining({ name: 'attention', layers: 64, from: 'the datasheet' }));
+    const { memory } = pools[0]!;
+    expect(memory['weights_bytes']! + memory['activation_bytes']! + memory['runtime_bytes']! + memory['budget_bytes']!).toBeCloseTo(0.9 * memory['capacity_bytes']!, 0);
+    expect(pools[0]!.kv).toEqual({ blocks: memory['blocks'], block_tokens: 64, estimated: true });
+  });
+
+  it('names the tables', async () => {
+    const { pools } = await of('--set', 'timing=tables', '--set', 'run.fidelity=aisimulate', '--set', 'deployment.kv.blocks=3904');
+    expect(pools[0]!.passes[1]!.operators).toContainEqual(expect.objectContaining({ name: 'qkv_gemm', from: 'vllm 0.24.0' }));
+  });
+
+  it('bounds the batch by max_num_seqs and by the KV cache', async () => {
+    const requests = async (...sets: string[]): Promise<number> => (await of(...['timing=roofline', ...sets].flatMap((set) => ['--set', set]))).pools[0]!.passes[1]!.requests;
+    expect(await requests('deployment.engine.max_num_seqs=5')).toBe(5);
+    expect(await requests('deployment.kv.blocks=40')).toBe(2);
+    const open = written('open.yaml', 'workload: {synthetic: {isl: 1024, osl: 128}, load: {rate: 2 req/s}, requests: 10}\ndeployment: {model: Qwen/Qwen3-32B, hardware: h200_sxm, agg: {replicas: 1}}\ntiming: roofline\n');
+    expect((await inside(open)).pools[0]!.passes[1]!.requests).toBe(32);
+  });
+
+  it('shows each pool the passes it runs', async () => {
+    const { pools } = await inside(written('split.yaml', 'workload: {synthetic: {isl: 1024, osl: 128}, load: {concurrency: 16}}\ndeployment: {model: Qwen/Qwen3-32B, hardware: h200_sxm, prefill: {replicas: 1}, decode: {replicas: 4}, kv_transfer: {bandwidth: 64 GB/s}}\ntiming: roofline\n'));
+    expect(pools.map(({ passes }) => passes.map(({ kind, requests }) => [kind, requests]))).toEqual([[['prefill', 1]], [['decode', 4]]]);
+  });
+
+  it('says so where a source has no operators', async () => {
+    for (const source of ['fitted', 'polynomial', '{source: fixed, prefill: 20 ms, decode: 3 ms}']) {
+      const { pools } = await of('--set', `timing=${source}`);
+      expect(pools[0]!.passes.every(({ ms, operators, kernels_ms }) => ms > 0 && operators === null && kernels_ms === null)).toBe(true);
+      expect(await explain('timing', FILE, '--set', `timing=${source}`)).toContain(`source '${pools[0]!.source}' times whole passes: it has no operators to show`);
+    }
+  });
+
+  it('prints the same in every format', async () => {
+    const set = ['--set', 'timing=roofline'];
+    const { pools } = await of(...set);
+    expect(parse(await explain('timing', FILE, ...set, '--format', 'yaml'))).toEqual(JSON.parse(await explain('timing', FILE, ...set, '--format', 'json')));
+    const csv = Papa.parse<Record<string, string>>(await explain('timing', FILE, ...set, '--format', 'csv'), { header: true, skipEmptyLines: true }).data;
+    expect(csv.find(({ part, name }) => part === 'decode' && name === 'pass')!['ms']).toBe(String(pools[0]!.passes[1]!.ms));
+    expect(csv.filter(({ part }) => part === 'memory').map(({ name }) => name)).toEqual(['weights', 'activations', 'runtime', 'KV cache', 'GPU']);
+    const text = await explain('timing', FILE, ...set);
+    expect(text).toMatch(/^agg: vllm [\d.]+ tp1 on h200_sxm\n {2}timing {3}roofline: /);
+    expect(text).toMatch(/^gate_ffn1_gemm +64 +[\d.]+ +[\d.]+ {2}the datasheet$/m);
+    expect(text).toContain('decode step of 8 requests at 1,088 tokens');
+  });
+
+  it('tells why a model does not fit, and needs a file for --set', async () => {
+    expect(await explain('timing', FILE, '--set', 'timing=roofline', '--set', 'deployment.hardware=l40s', '--set', 'deployment.kv.blocks=100')).toMatch(/^memory per GPU: .*exceed.*; 100 blocks of 64 tokens, as given$/m);
+    expect(await explain('timing')).toMatch(/^timing: /);
+    expect(await explain('timing', '--set', 'slo.at=p90')).toContain("E-NO-EFFECT: --set: 'explain timing' reads no scenario");
   });
 });
 

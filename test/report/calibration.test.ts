@@ -17,14 +17,14 @@ const points: ValidationPoint[] = Array.from({ length: 30 }, (_, i) => {
   const off = { tpot: measured.tpot * 1.1, ttft: measured.ttft * 0.7 };
   return {
     id: `<row ${i}>`, backend: ['vllm', 'trtllm', 'sglang'][i % 3]!, model: 'A', system: 'h100_sxm', isl: 1024 << (i % 4), concurrency: 4 << (i % 5), warmedUp: true,
-    measured, predicted: { M1: i === 7 ? null : off, M2: off, M3: measured, 'M3-zero-shot': off },
+    measured, predicted: { analytic: off, M1: i === 7 ? null : off, M2: off, M3: measured, 'M3-zero-shot': off },
   };
 });
 const errors = { n: 30, coverage: 1, mdape: 0.04, mape: 0.06, bias: -0.01, within20: 0.9, inInterval: 0.9 };
 const validation: Validation = {
   rows: 30,
   errors: [{ level: 'M3', kind: 'all', name: 'all', metric: 'tpot', errors }, { level: 'M1', kind: 'all', name: 'all', metric: 'ttft', errors: { ...errors, inInterval: null, mdape: null } }],
-  ablation: [{ variant: 'no floor', backend: 'all', n: 30, tpot: 0.1, ttft: 0.2, ttftBias: -0.1 }],
+  ablation: [{ variant: 'no floor', backend: 'all', n: 30, tpot: 0.1, ttft: 0.2, ttftBias: -0.1, tpotSe: 0.01, ttftSe: null }],
   points,
   model: new Map([['vllm', { mean: { m_dec: 1, m_pre: 1, m_ga: 1, host_ms: 0.5, launch_us: 1 }, spread: [0, 0, 0, 0, 0], models: new Map([['A', { rows: 30, numbers: { m_dec: 0.9, m_pre: 1, m_ga: 1, host_ms: 0.5, launch_us: 1 } }]]) }]]),
   refusals: [{ why: 'no <tables>', rows: 1 }],
@@ -69,7 +69,7 @@ describe.skipIf(missing)('the page of a validation in Chromium', () => {
       page.on('pageerror', (error) => complaints.push(error.message));
       page.on('request', (request) => { if (request.url() !== pathToFileURL(path).href && request.url() !== 'data:,') complaints.push(request.url()); });
       await page.goto(pathToFileURL(path).href);
-      await page.waitForSelector('html[data-drawn="14"]', { state: 'attached', timeout: 20_000 });
+      await page.waitForSelector('html[data-drawn="16"]', { state: 'attached', timeout: 20_000 });
       await page.hover('#parity-M3-tpot .mark-symbol.role-mark path');
       expect(await page.textContent('#tip')).toMatch(/^<row \d+>\nmeasured: /);
       expect(complaints).toEqual([]);

@@ -75,7 +75,7 @@ describe('stepTimesOf', () => {
     engine: { ...SCENARIO.deployment.pools[0]!.engine, version: '0.24.0' },
     tp: 2,
     spec: { ...SCENARIO.timing, source: 'fitted' },
-    rules: { decodeBy: 'tokens', leastDecodeMs: 0 },
+    rules: { decodeBy: 'tokens', leastDecodeMs: 0, passes: 'shared', decodeLengthOffset: 0 },
     kvBlocks: 1000,
   });
 
