@@ -52,7 +52,7 @@ describe('operators of a pass (perf-model section 2.5)', () => {
   });
 
   const roofline = new RooflineOperators(H200, IDEAL);
-  const blocks = onlyKnowing({ gemm: (...a) => roofline.gemm(...a), experts: (...a) => roofline.experts(...a), allReduce: (...a) => roofline.allReduce(...a), collective: (...a) => roofline.collective(...a), contextLatentBlock: () => () => 10, generationLatentBlock: () => () => 2 });
+  const blocks = onlyKnowing({ gemm: (mode, n, k) => roofline.gemm(mode, n, k), experts: (...a) => roofline.experts(...a), allReduce: (...a) => roofline.allReduce(...a), collective: (...a) => roofline.collective(...a), contextLatentBlock: () => () => 10, generationLatentBlock: () => () => 2 });
 
   it('of latent attention measured as a whole: the matrices it holds are known apart', () => {
     const model = build('deepseek-ai/DeepSeek-V3', split(8, { moeEp: 8 }), 'sglang', blocks);

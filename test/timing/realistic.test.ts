@@ -113,7 +113,7 @@ describe('ranks in lockstep', () => {
 describe('a measured block of latent attention', () => {
   const roofline = new RooflineOperators(H200, IDEAL);
   const model = forward('deepseek-ai/DeepSeek-V3', split(8, { moeEp: 8 }), onlyKnowing({
-    gemm: (...a) => roofline.gemm(...a), experts: (...a) => roofline.experts(...a), allReduce: (...a) => roofline.allReduce(...a),
+    gemm: (mode, n, k) => roofline.gemm(mode, n, k), experts: (...a) => roofline.experts(...a), allReduce: (...a) => roofline.allReduce(...a),
     contextLatentBlock: () => (_b, s) => 1 + s * 1e-3, generationLatentBlock: () => () => 0.05,
   }));
   const timing = realisticTiming(new CompiledModel(model), TABLES);
