@@ -1,7 +1,8 @@
 import { randomStream } from '../core/random.js';
 import { calibrated, type Prediction, featuresOf, targetOf } from './calibration.js';
 import { type EffectsFile, type FactorData, type Metric } from '../timing/calibration/effects.js';
-import { Factors, type Residual } from '../timing/calibration/factors.js';
+import { Factors, leftOut, type Residual } from '../timing/calibration/factors.js';
+import { quantile } from './errors.js';
 import { familyOf } from '../timing/calibration/family.js';
 import { combinationOf } from './partitions.js';
 import { refitPhysical, shiftOf, type PhysicalFit } from './physical-fit.js';
@@ -66,7 +67,18 @@ export function calibrate({ fit, simulated, data, tune }: CrossValidation, keep?
   const physical = keep === undefined ? fit.model : refitPhysical(fit, keep);
   const residuals = residualsOf(fit, simulated, physical, keep ?? (() => true));
   const factorData: FactorData = tune ? tuneEffects(data, residuals) : data;
-  return { physical, backends: data.physical.backends, factors: Factors.fit(pick(factorData), residuals), intervals: data.intervals };
+  const quantiles = { tpot: widthOf(factorData, residuals, 'tpot') ?? data.intervals.quantile.tpot, ttft: widthOf(factorData, residuals, 'ttft') ?? data.intervals.quantile.ttft };
+  return { physical, backends: data.physical.backends, factors: Factors.fit(pick(factorData), residuals), intervals: { ...data.intervals, quantile: quantiles } };
+}
+
+/** Rows below which a width stays as it is given. */
+const LEAST = 30;
+
+/** Multiples of the stated deviation that hold 90 % of the training rows, each predicted without itself; null = too few rows. */
+function widthOf(data: FactorData, residuals: readonly Residual[], metric: Metric): number | null {
+  const { errors, sd } = leftOut(data, residuals, metric);
+  const ratios = [...errors].flatMap((error, i) => (Number.isNaN(error) ? [] : [Math.abs(error) / sd[i]!]));
+  return ratios.length < LEAST ? null : Number(quantile(ratios, 0.9)!.toPrecision(3));
 }
 
 /** Without what the data holds beside. */

@@ -16,8 +16,8 @@ export interface RealisticFit {
 }
 
 /**
- * Fits the realistic timing model on distinct usable rows and cross-validates it. With `tune` the deviations of the effects and the
- * widths of the intervals are re-estimated, too.
+ * Fits the realistic timing model on distinct usable rows and cross-validates it. With `tune` the deviations of the effects are
+ * re-estimated, too.
  */
 export async function fitRealistic(rows: readonly Measurement[], simulations: Simulations, data: EffectsFile, tune: boolean): Promise<RealisticFit> {
   const given = await prepare(rows, simulations, data, tune);
@@ -31,7 +31,7 @@ export async function fitRealistic(rows: readonly Measurement[], simulations: Si
     const cut = name.indexOf(' ');
     return { backend: name.slice(0, cut), family: name.slice(cut + 1), folds: familyErrors(rows, folds, members), unseen: familyErrors(rows, unseen, members) };
   });
-  const calibration = tune ? { ...whole, intervals: intervalsFrom(rows, folds, unseen, data.intervals) } : whole;
+  const calibration = { ...whole, intervals: intervalsFrom(rows, unseen, whole.intervals) };
   return { calibration, errors, rows: rows.length, refused: given.simulated.filter((answer) => 'refused' in answer).length };
 }
 
@@ -52,24 +52,18 @@ function familyErrors(rows: readonly Measurement[], answers: readonly HeldOut[],
 /** Rows below which a width stays as it was given. */
 const LEAST = 30;
 
-/** Widths that held 90 % of the held-out rows; those given where too few rows tell. */
-function intervalsFrom(rows: readonly Measurement[], folds: readonly HeldOut[], unseen: readonly HeldOut[], given: IntervalData): IntervalData {
-  const width = (answers: readonly HeldOut[], metric: Metric, counts: (answer: Exclude<HeldOut, { refused: string }>) => boolean, unit: (half: number) => number, otherwise: number): number => {
-    const ratios = rows.flatMap((row, index) => {
-      const answer = answers[index]!;
-      if ('refused' in answer || !counts(answer) || (metric === 'ttft' && !row.one.warmedUp)) return [];
-      const { ms, p95 } = answer[metric];
-      return [Math.abs(Math.log(measuredOf(row, metric) / ms)) / unit(Math.log(p95 / ms))];
+/** Widths that held 90 % of the rows of left-out combinations; those given where too few rows tell. */
+function intervalsFrom(rows: readonly Measurement[], unseen: readonly HeldOut[], given: IntervalData): IntervalData {
+  const width = (metric: Metric, modelKnown: boolean, otherwise: number): number => {
+    const errors = rows.flatMap((row, index) => {
+      const answer = unseen[index]!;
+      if ('refused' in answer || answer.modelKnown !== modelKnown || (metric === 'ttft' && !row.one.warmedUp)) return [];
+      return [Math.abs(Math.log(measuredOf(row, metric) / answer[metric].ms))];
     });
-    return ratios.length < LEAST ? otherwise : Number(quantile(ratios, 0.9).toPrecision(3));
+    return errors.length < LEAST ? otherwise : Number(quantile(errors, 0.9).toPrecision(3));
   };
-  const of = (metric: Metric): { quantile: number; other: number; mean: number } => ({
-    quantile: width(folds, metric, ({ evidence }) => evidence === 'measured_group', (half) => half / given.quantile[metric], given.quantile[metric]),
-    other: width(unseen, metric, ({ modelKnown }) => modelKnown, () => 1, given.other_system[metric]),
-    mean: width(unseen, metric, ({ modelKnown }) => !modelKnown, () => 1, given.backend_mean[metric]),
-  });
-  const [tpot, ttft] = [of('tpot'), of('ttft')];
-  return { quantile: { tpot: tpot.quantile, ttft: ttft.quantile }, other_system: { tpot: tpot.other, ttft: ttft.other }, backend_mean: { tpot: tpot.mean, ttft: ttft.mean } };
+  const both = (modelKnown: boolean, otherwise: IntervalData['other_system']): IntervalData['other_system'] => ({ tpot: width('tpot', modelKnown, otherwise.tpot), ttft: width('ttft', modelKnown, otherwise.ttft) });
+  return { quantile: given.quantile, other_system: both(true, given.other_system), backend_mean: both(false, given.backend_mean) };
 }
 
 function measuredOf({ tpotMs, ttftMs }: Measurement, metric: Metric): number {

@@ -77,14 +77,23 @@ export class Factors {
   }
 }
 
-/** What each row would have been predicted to be without itself; NaN for rows of no weight. */
+/** What each row would have been off by when predicted without itself, in ln; NaN for rows of no weight. */
 export function leaveOneOut(data: FactorData, residuals: readonly Residual[], metric: Metric): Float64Array {
+  return leftOut(data, residuals, metric).errors;
+}
+
+/** The same with the standard deviation that each such prediction states. */
+export function leftOut(data: FactorData, residuals: readonly Residual[], metric: Metric): { readonly errors: Float64Array; readonly sd: Float64Array } {
   const errors = new Float64Array(residuals.length).fill(NaN);
+  const sd = new Float64Array(residuals.length).fill(NaN);
   for (const { indices, solution, lower } of solveBlocks(data, residuals, metric)) {
     const diagonal = inverseDiagonal(lower, indices.length);
-    indices.forEach((index, i) => (errors[index] = solution[i]! / diagonal[i]!));
+    indices.forEach((index, i) => {
+      errors[index] = solution[i]! / diagonal[i]!;
+      sd[index] = 1 / Math.sqrt(diagonal[i]!);
+    });
   }
-  return errors;
+  return { errors, sd };
 }
 
 interface Solved {
