@@ -1,6 +1,8 @@
 /** What is measured, and the bars that each case is held to. */
 
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ROOT } from './paths.js';
 
 /** A limit on a figure: from below for ratios, from above for costs. */
 export type Bar = { readonly atLeast: number } | { readonly atMost: number };
@@ -24,7 +26,15 @@ export interface CaseBars {
   readonly candidateMs?: number;
   /** Own clock over that of the first case; any trace. */
   readonly ofFirst?: number;
+  /** Own clock over that of the case priced by context; any trace. */
+  readonly ofPriced?: number;
 }
+
+/** Bar on reading the largest of the measured operator tables, ms. */
+export const TABLE_MS = 1000;
+
+/** Where measured operator tables lie beside the checkout. */
+export const TABLES = join(ROOT, '../shared/opdata');
 
 /** Bars in milliseconds grow with the time of `node -e 0` over this. */
 export const BAR_STARTUP_MS = 75;
@@ -59,6 +69,9 @@ function scenario(fidelity: string, timing: string): (trace: string) => object {
 
 const KV_ROUTER = ['--router-mode', 'kv_router'];
 
+/** Polynomial times of passes whose requests' lengths count one by one. */
+export const PRICED = 'aisimulate: passes priced by context';
+
 /** The first is what others are compared with. */
 export const CASES: readonly Case[] = [
   { name: 'round robin, block 512', how: { flags: replayFlags(8, 512) }, bars: { ratio: 15, wallMs: 250, processMs: 450, peakMiB: 170, candidateMs: 60 } },
@@ -71,7 +84,8 @@ export const CASES: readonly Case[] = [
   { name: '128 workers', how: { flags: replayFlags(128, 512) }, bars: { ofFirst: 2 } },
   { name: 'SGLang, block 64', how: { flags: replayFlags(8, 64, [], { engine_type: 'sglang' }) } },
   { name: 'TensorRT-LLM, block 64', how: { flags: replayFlags(8, 64, [], { engine_type: 'trtllm' }) } },
-  { name: 'aisimulate: passes priced by context', how: { scenario: scenario('aisimulate', 'polynomial') }, bars: { wallMs: 500 } },
+  { name: PRICED, how: { scenario: scenario('aisimulate', 'polynomial') }, bars: { wallMs: 500 } },
   { name: 'timing table', how: { flags: replayFlags(8, 512, [], { planner_profile_data: PROFILE }) }, bars: { wallMs: 500 } },
-  { name: 'fitted timing', how: { scenario: scenario('realistic', 'fitted') } },
+  { name: 'fitted timing', how: { scenario: scenario('realistic', 'fitted') }, bars: { ofPriced: 1.5 } },
+  { name: 'operator tables', how: { scenario: scenario('realistic', 'tables') }, bars: { ofPriced: 2.5 } },
 ];

@@ -10,6 +10,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { BAR_REQUESTS, BAR_STARTUP_MS, CASES } from './cases.js';
 import { caseTable, measureCase, phaseTable, type Conditions, type MeasuredCase } from './measure-cases.js';
 import { SCALINGS, measureScaling, scalingTable, type MeasuredScaling } from './measure-scaling.js';
+import { tableLine } from './measure-tables.js';
 import { Judge, short, spread } from './numbers.js';
 import { DEFAULT_TRACE } from './paths.js';
 import { startupMs } from './processes.js';
@@ -54,6 +55,8 @@ print(`node ${process.version}, ${availableParallelism()} cores, node -e 0 in ${
 const results: TraceResult[] = [];
 try {
   for (const path of program.processedArgs[0] as string[]) results.push(bench(path));
+  const tables = options.only.test('operator tables') ? tableLine(repeat, startup / BAR_STARTUP_MS, judge) : null;
+  if (tables !== null) print(`\n${tables}`);
 } catch (error) {
   program.error(error instanceof Error ? error.message : String(error));
 }

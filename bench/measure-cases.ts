@@ -1,5 +1,5 @@
 import { textTable } from '../src/cli/text-table.js';
-import { CASES, type Bar, type Case } from './cases.js';
+import { CASES, PRICED, type Bar, type Case } from './cases.js';
 import { short, spread, type Judge, type Spread } from './numbers.js';
 import type { CasePhases } from './phases.js';
 import { runOurs, runPhases, runReference, type OurRun, type Timed } from './processes.js';
@@ -56,8 +56,9 @@ export function measureCase(one: Case, trace: string, repeat: number, python: st
 /** Cost of each case: best times (rates and ratios are of these) and medians, by its own clock; median memory; `process` compares whole processes. */
 export function caseTable(measured: readonly MeasuredCase[], { absolute, scale, judge }: Conditions): string {
   const base = measured.find(({ name }) => name === CASES[0]!.name);
+  const priced = measured.find(({ name }) => name === PRICED);
   const compared = measured.some(({ reference }) => reference !== null);
-  const head = ['case', 'wall ms', 'median', 'process ms', 'peak MiB', 'of first', 'Mpasses/s', 'Mtokens/s', ...(compared ? ['ref ms', 'ref/ours', 'of medians', 'process'] : [])];
+  const head = ['case', 'wall ms', 'median', 'process ms', 'peak MiB', 'of first', 'of priced', 'Mpasses/s', 'Mtokens/s', ...(compared ? ['ref ms', 'ref/ours', 'of medians', 'process'] : [])];
   const rows = measured.map((one) => {
     const bars = CASES.find(({ name }) => name === one.name)?.bars ?? {};
     const { outputTokens, wallMs, processMs, peakMiB, phases, reference } = one;
@@ -71,6 +72,7 @@ export function caseTable(measured: readonly MeasuredCase[], { absolute, scale, 
       figure('process ms', processMs.best, atMost(scaled(bars.processMs))),
       figure('peak MiB', peakMiB.median, atMost(bars.peakMiB)),
       base === undefined ? '' : figure('of first', wallMs.best / base.wallMs.best, atMost(bars.ofFirst, true)),
+      priced === undefined ? '' : figure('of priced', wallMs.best / priced.wallMs.best, atMost(bars.ofPriced, true)),
       short(phases.passes / wallMs.best / 1000),
       short(outputTokens / wallMs.best / 1000),
       ...(compared ? referenceCells(one, bars.ratio !== undefined && absolute ? { atLeast: bars.ratio } : undefined, judge) : []),

@@ -84,6 +84,9 @@ class FittedTiming implements PassTiming {
   private readonly generation: LengthTable;
   /** Layers, and µs to ms. */
   private readonly layersPerMs: number;
+  /** Passes that follow each other mostly hold the same requests: those of the last decode step, and all but its attention, ms. */
+  private lastRequests = -1;
+  private lastMs = NaN;
 
   constructor(private readonly plan: Plan) {
     const { gpu, share } = plan;
@@ -110,7 +113,12 @@ class FittedTiming implements PassTiming {
   decodeMs(shape: PassShape): number {
     const requests = shape.decodeRequests;
     const attentionMs = this.generation.at(requests, shape.decodeContextTokens / requests + 1);
-    return shape.prefillRequests > 0 ? attentionMs : attentionMs + this.linearMs(requests, requests);
+    if (shape.prefillRequests > 0) return attentionMs;
+    if (requests !== this.lastRequests) {
+      this.lastMs = this.linearMs(requests, requests);
+      this.lastRequests = requests;
+    }
+    return attentionMs + this.lastMs;
   }
 
   readonly extrapolates = extrapolates;

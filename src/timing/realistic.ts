@@ -25,6 +25,12 @@ export function realisticTiming(model: CompiledModel, parameters: PassParameters
   const floor = (launchUs / 1000) * model.launches;
   const perRequest = drafts + 1;
   const decodeScale = (mDec * (model.layers + drafts)) / model.layers;
+  // Passes that follow each other mostly hold the same requests.
+  let [lastTokens, lastGroup, lastMs] = [-1, -1, NaN];
+  const decodeRest = (tokens: number, group: number): number => {
+    if (tokens !== lastTokens || group !== lastGroup) [lastTokens, lastGroup, lastMs] = [tokens, group, decodeScale * (model.generationMs(tokens, group) + model.logitsMs(tokens)) + hostMs];
+    return lastMs;
+  };
   const attention = (shape: PassShape): number => decodeScale * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
   return {
     prefillMs(shape) {
@@ -39,7 +45,7 @@ export function realisticTiming(model: CompiledModel, parameters: PassParameters
       if (shape.prefillRequests > 0) return 0;
       const { decodeRequests } = shape;
       const tokens = decodeRequests * perRequest;
-      return decodeScale * (model.generationMs(tokens, Math.max(shape.groupDecodeRequests * perRequest, tokens)) + model.logitsMs(tokens)) + attention(shape) + hostMs;
+      return decodeRest(tokens, Math.max(shape.groupDecodeRequests * perRequest, tokens)) + attention(shape);
     },
     chunkMs: (start, end) => model.chunkMs(start, end),
   };

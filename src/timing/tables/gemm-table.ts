@@ -9,6 +9,13 @@ interface Site extends Knots {
   readonly k: number;
 }
 
+interface NearSite {
+  readonly site: Site;
+  /** In log2(n), log2(k). */
+  readonly distance: number;
+  readonly curve: (m: number) => number;
+}
+
 const MOST_SITES = 4;
 /** In log2(n), log2(k). */
 const REACH = 2;
@@ -40,7 +47,7 @@ export class GemmTable {
   curve(n: number, k: number): ((m: number) => number) | null {
     const own = this.sites.find((site) => site.n === n && site.k === k);
     if (own !== undefined) return this.ownCurve(own);
-    const near = this.nearest(n, k);
+    const near = this.nearest(n, k).map(({ site, distance }) => ({ site, distance, curve: compileCurve(site, (m) => this.bound(m, site.n, site.k)) }));
     return near.length === 0 ? null : (m) => this.bound(m, n, k) / this.reachNear(near, m);
   }
 
@@ -75,11 +82,11 @@ export class GemmTable {
   }
 
   /** Share of the bound reached at m, from the nearest sites that know it. */
-  private reachNear(near: readonly { readonly site: Site; readonly distance: number }[], m: number): number {
-    const knowing = near.filter(({ site }) => covers(site, m)).slice(0, MOST_SITES);
+  private reachNear(near: readonly NearSite[], m: number): number {
+    const knowing: NearSite[] = [];
+    for (const one of near) if (knowing.length < MOST_SITES && covers(one.site, m)) knowing.push(one);
     let [sum, weights] = [0, 0];
-    for (const { site, distance } of knowing.length > 0 ? knowing : near.slice(0, MOST_SITES)) {
-      const curve = compileCurve(site, (x) => this.bound(x, site.n, site.k));
+    for (const { site, distance, curve } of knowing.length > 0 ? knowing : near.slice(0, MOST_SITES)) {
       sum += this.bound(m, site.n, site.k) / curve(m) / distance ** 2;
       weights += 1 / distance ** 2;
     }

@@ -21,6 +21,8 @@ const NEAREST = 4;
  */
 export class NestedGrid {
   private readonly root: Node;
+  /** log2 of all sizes, made when a question first lies outside. */
+  private logs: Float64Array | null = null;
 
   constructor(
     private readonly points: Points,
@@ -65,19 +67,24 @@ export class NestedGrid {
 
   private hold(sizes: readonly number[]): number {
     const { axes, at, ms } = this.points;
-    const logs = sizes.map((size) => Math.log2(size));
-    const near: { readonly row: number; readonly distance: number }[] = [];
+    const logs = (this.logs ??= at.map(Math.log2));
+    const asked = sizes.map(Math.log2);
+    const near: { readonly row: number; readonly square: number }[] = [];
+    let farthest = Infinity;
     for (let row = 0; row < ms.length; row++) {
-      let sum = 0;
-      for (let axis = 0; axis < axes; axis++) sum += (Math.log2(at[row * axes + axis]!) - logs[axis]!) ** 2;
-      const distance = Math.sqrt(sum);
-      if (near.length > NEAREST && distance >= near[NEAREST]!.distance) continue;
-      near.splice(firstAtLeast(Float64Array.from(near, (entry) => entry.distance), distance), 0, { row, distance });
+      let square = 0;
+      for (let axis = 0; axis < axes; axis++) square += (logs[row * axes + axis]! - asked[axis]!) ** 2;
+      if (square >= farthest) continue;
+      let place = near.length;
+      while (place > 0 && near[place - 1]!.square >= square) place--;
+      near.splice(place, 0, { row, square });
       near.length = Math.min(near.length, NEAREST + 1);
+      farthest = near[NEAREST]?.square ?? Infinity;
     }
-    const radius = near[NEAREST]?.distance ?? Infinity;
+    const radius = Math.sqrt(farthest);
     let [sum, weights] = [0, 0];
-    for (const { row, distance } of near.slice(0, NEAREST)) {
+    for (const { row, square } of near.slice(0, NEAREST)) {
+      const distance = Math.sqrt(square);
       const reach = this.bound(Array.from(at.subarray(row * axes, (row + 1) * axes))) / ms[row]!;
       const weight = radius === Infinity || radius === distance ? 1 / distance ** 2 : ((radius - distance) / (radius * distance)) ** 2;
       sum += weight * reach;
