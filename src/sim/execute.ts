@@ -67,7 +67,7 @@ function estimate(scenario: Scenario): RunOutcome {
   const timed = (pool: PoolSpec): StepTimedPool => ({
     ...timedPool(deployment, pool),
     spec,
-    rules: timingRules(run.fidelity, pool.engine.name),
+    rules: { ...timingRules(run.fidelity, pool.engine.name), passes: 'static' },
     kvBlocks: pool.kvBlocks,
   });
   const figures = estimateScenario(scenario, { stepTimesOf: (pool) => stepTimesOf(timed(pool)), layers: deployment.model === null ? 0 : requireModel(deployment.model).layers });

@@ -1,6 +1,7 @@
 import type { TimingSpec } from '../scenario/scenario.js';
+import { createForwardModel } from './forward-model.js';
 import { createTiming, type TimedPool } from './registry.js';
-import type { StepTimes } from './step-times.js';
+import { createStepTimes, type StepTimes } from './step-times.js';
 import { emptyPass, type PassShape, type PassTiming, type TimingRules } from './timing.js';
 
 export interface StepTimedPool extends TimedPool {
@@ -10,11 +11,23 @@ export interface StepTimedPool extends TimedPool {
   readonly kvBlocks: number;
 }
 
-/** Step times of a pool, over the pass times of its source. Throws InputError as `createTiming` does. */
+/** Step times of a pool: the static sums of its operators where the source has any, else over its pass times. Throws InputError as `createTiming` does. */
 export function stepTimesOf(pool: StepTimedPool): StepTimes {
   const { spec, kvBlocks, engine } = pool;
-  const { timing } = createTiming(spec, pool, pool.rules);
+  const { timing, operators } = createTiming(spec, pool, pool.rules);
+  if (operators !== undefined) return sooner(createStepTimes(createForwardModel(operators.worker, operators.times), operators.drafts), spec);
   return passStepTimes(timing, { kvBlocks, blockTokens: engine.blockTokens, speedup: spec.speedup, decodeSpeedup: spec.decodeSpeedup, ranks: engine.ranks ?? 1 });
+}
+
+/** Step times divided as the scenario says. */
+function sooner(steps: StepTimes, { speedup, decodeSpeedup }: TimingSpec): StepTimes {
+  const prefill = speedup || 1;
+  const decode = prefill * (decodeSpeedup || 1);
+  return {
+    prefillMs: (b, isl, prefix) => steps.prefillMs(b, isl, prefix) / prefill,
+    decodeMs: (b, s) => steps.decodeMs(b, s) / decode,
+    mixedMs: (contextTokens, requests, isl, osl, prefix) => steps.mixedMs(contextTokens, requests, isl, osl, prefix) / prefill,
+  };
 }
 
 export interface StepContext {

@@ -32,8 +32,8 @@ describe('validate', () => {
     const { out, problems } = await run('validate', join(shipped, 'first-run.yaml'), join(shipped, 'quickstart.yaml'), '--format', 'json');
     expect(problems).toEqual([]);
     const [first, quick] = JSON.parse(out) as Record<string, unknown>[];
-    expect(first).toMatchObject({ kind: 'scenario', candidates: 1, gpus: '2', timing: 'fitted', kv_blocks: expect.stringMatching(/^agg \d+$/) as string });
-    expect(quick).toMatchObject({ kind: 'sweep', candidates: 88, gpus: '1-8', timing: 'fitted' });
+    expect(first).toMatchObject({ kind: 'scenario', candidates: 1, gpus: '2', timing: 'tables', kv_blocks: expect.stringMatching(/^agg \d+$/) as string });
+    expect(quick).toMatchObject({ kind: 'sweep', candidates: 88, gpus: '1-8', timing: 'tables' });
   });
 
   it('collects the errors of every file, and still lists good ones', async () => {
@@ -45,7 +45,7 @@ describe('validate', () => {
 
   it('prints the resolved scenario, overrides applied', async () => {
     const { out } = await run('validate', join(shipped, 'first-run.yaml'), '--set', 'deployment.agg.replicas=4', '--format', 'yaml');
-    expect(parse(out)).toMatchObject({ deployment: { agg: { replicas: 4 } }, timing: { source: 'fitted' }, workload: { requests: 160 } });
+    expect(parse(out)).toMatchObject({ deployment: { agg: { replicas: 4 } }, timing: { source: 'tables' }, workload: { requests: 160 } });
   });
 });
 

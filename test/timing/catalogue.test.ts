@@ -161,7 +161,7 @@ describe('config.json', () => {
 
   it('can be timed', () => {
     const answer = createEnvironment().timingSource({ wanted: 'auto', model: config({}), hardware: 'h100_sxm', engine, tp: 1, fidelity: 'realistic' });
-    expect(answer).toEqual({ ok: true, value: 'fitted' });
+    expect(answer).toEqual({ ok: true, value: 'tables' });
   });
 });
 
@@ -182,21 +182,27 @@ describe('environment', () => {
     expect(environment.kvTransferBytesPerToken('Qwen/Qwen3-32B', true)).toBe(163840);
   });
 
-  it('picks fitted where it covers, else the polynomial in dynosim only', () => {
-    expect(source({})).toEqual({ ok: true, value: 'fitted' });
-    expect(source({ fidelity: 'dynosim' })).toEqual({ ok: true, value: 'fitted' });
+  it('picks tables where they cover, else fitted rows or the datasheet, the polynomial in dynosim', () => {
+    expect(source({})).toEqual({ ok: true, value: 'tables' });
+    expect(source({ model: 'deepseek-ai/DeepSeek-R1', tp: 8, layout: { tp: 8, pp: 1, attentionDp: 1, moeTp: 1, moeEp: 8 } })).toEqual({ ok: true, value: 'tables' });
+    expect(source({ fidelity: 'dynosim' })).toEqual({ ok: true, value: 'tables' });
     expect(source({ fidelity: 'dynosim', model: null })).toEqual({ ok: true, value: 'polynomial' });
-    expect(source({ fidelity: 'dynosim', hardware: 'l4' })).toEqual({ ok: true, value: 'polynomial' });
-    expect(source({ hardware: 'l4' })).toMatchObject({ ok: false, problem: { code: 'E-HARDWARE' } });
+    expect(source({ fidelity: 'dynosim', hardware: 'b60' })).toEqual({ ok: true, value: 'polynomial' });
+    expect(source({ hardware: 'l4', tp: 1 })).toEqual({ ok: true, value: 'tables' });
+    expect(source({ hardware: 'b60', tp: 1 })).toEqual({ ok: true, value: 'roofline' });
+    expect(source({ hardware: 'b60', tp: 1, wanted: 'tables' })).toMatchObject({ ok: false, problem: { code: 'E-HARDWARE', field: 'hardware' } });
+    expect(source({ wanted: 'tables', path: 'nowhere' })).toMatchObject({ ok: false, problem: { code: 'E-FILE', field: 'timing.path' } });
     expect(source({ hardware: null })).toMatchObject({ ok: false, problem: { code: 'E-MISSING', field: 'hardware' } });
   });
 
   it('refuses what the fitted rows do not tell apart: stages, and precisions other than the checkpoint\'s', () => {
     const layout = { tp: 2, pp: 2, attentionDp: 1, moeTp: 1, moeEp: 1 };
     const quant = { weights: 'bf16', moe: 'bf16', attention: 'bf16', kv: 'bf16' } as const;
+    expect(source({ wanted: 'fitted', layout })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'pp' } });
     expect(source({ layout })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'pp' } });
-    expect(source({ quant: { ...quant, kv: 'fp8' } })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'quant.kv' } });
-    expect(source({ layout: { ...layout, pp: 1 }, quant })).toEqual({ ok: true, value: 'fitted' });
+    expect(source({ wanted: 'fitted', quant: { ...quant, kv: 'fp8' } })).toMatchObject({ problem: { code: 'E-HARDWARE', field: 'quant.kv' } });
+    expect(source({ quant: { ...quant, kv: 'fp8' } })).toEqual({ ok: true, value: 'tables' });
+    expect(source({ wanted: 'fitted', layout: { ...layout, pp: 1 }, quant })).toEqual({ ok: true, value: 'fitted' });
   });
 
   it('tries the shapes that model, engine and fabric allow', () => {
