@@ -17,7 +17,7 @@ const REPLAY_SEED = 0xd1a05eedn;
 export interface ReplayDeployment {
   readonly fidelity: Extract<Fidelity, 'dynosim' | 'aisimulate'>;
   /** Aggregated workers, or prefill and decode workers. */
-  readonly pools: readonly { readonly role: 'agg' | 'prefill' | 'decode'; readonly workers: number; readonly args: EngineArgs; /** Default: the polynomial. */ readonly profile?: ProfileTable }[];
+  readonly pools: readonly { readonly role: 'agg' | 'prefill' | 'decode'; readonly workers: number; readonly args: EngineArgs; /** Default: the polynomial. */ readonly profile?: ProfileTable; /** Default 1. */ readonly gpusPerRank?: number }[];
   readonly router: RouterSpec;
   readonly driver: DriverMode;
   readonly maxTimeMs: number | null;
@@ -39,11 +39,11 @@ export function replaySimulation(deployment: ReplayDeployment): SimulationConfig
   return {
     semantics,
     pools: deployment.pools.map(
-      ({ role, workers, args, profile }): PoolConfig => ({
+      ({ role, workers, args, profile, gpusPerRank = 1 }): PoolConfig => ({
         name: role,
         role,
         replicas: workers,
-        gpusPerWorker: args.engine.ranks ?? 1,
+        gpusPerWorker: gpusPerRank * (args.engine.ranks ?? 1),
         engine: args.engine,
         kvBlocks: args.kvBlocks,
         timing: deployment.timing ?? (profile ? profileTiming(profile, rules) : polynomialTiming(rules.decodeBy)),

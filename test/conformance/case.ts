@@ -89,7 +89,7 @@ function readCoreCase(folder: string, sharedRoot: string): RecordedCase {
         { role: 'prefill', workers: recorded.disagg[0], args: args('prefill', recorded.prefill_engine ?? {}) },
         { role: 'decode', workers: recorded.disagg[1], args: args('decode', recorded.decode_engine ?? {}) },
       ]
-    : [{ role: 'agg', workers: recorded.workers, args: args('aggregated', {}) }];
+    : [{ role: 'agg', workers: recorded.workers, args: args('aggregated', {}), ...(recorded.aic ? { gpusPerRank: recorded.aic.tp } : {}) }];
   const tracePath = ['traces', '.'].map((place) => join(sharedRoot, place, recorded.trace)).find((path) => existsSync(path));
   const rows = new Map<number, Record<string, unknown>>();
   for (const line of readFileSync(join(folder, 'requests.jsonl'), 'utf8').split('\n')) {

