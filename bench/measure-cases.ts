@@ -58,7 +58,7 @@ export function caseTable(measured: readonly MeasuredCase[], { absolute, scale, 
   const base = measured.find(({ name }) => name === CASES[0]!.name);
   const priced = measured.find(({ name }) => name === PRICED);
   const compared = measured.some(({ reference }) => reference !== null);
-  const head = ['case', 'wall ms', 'median', 'process ms', 'peak MiB', 'of first', 'of priced', 'Mpasses/s', 'Mtokens/s', ...(compared ? ['ref ms', 'ref/ours', 'of medians', 'process'] : [])];
+  const head = ['case', 'wall ms', 'median', 'process ms', 'peak MiB', 'of first', ...(priced === undefined ? [] : ['of priced']), 'Mpasses/s', 'Mtokens/s', ...(compared ? ['ref ms', 'ref/ours', 'of medians', 'process'] : [])];
   const rows = measured.map((one) => {
     const bars = CASES.find(({ name }) => name === one.name)?.bars ?? {};
     const { outputTokens, wallMs, processMs, peakMiB, phases, reference } = one;
@@ -72,7 +72,7 @@ export function caseTable(measured: readonly MeasuredCase[], { absolute, scale, 
       figure('process ms', processMs.best, atMost(scaled(bars.processMs))),
       figure('peak MiB', peakMiB.median, atMost(bars.peakMiB)),
       base === undefined ? '' : figure('of first', wallMs.best / base.wallMs.best, atMost(bars.ofFirst, true)),
-      priced === undefined ? '' : figure('of priced', wallMs.best / priced.wallMs.best, atMost(bars.ofPriced, true)),
+      ...(priced === undefined ? [] : [figure('of priced', wallMs.best / priced.wallMs.best, atMost(bars.ofPriced, true))]),
       short(phases.passes / wallMs.best / 1000),
       short(outputTokens / wallMs.best / 1000),
       ...(compared ? referenceCells(one, bars.ratio !== undefined && absolute ? { atLeast: bars.ratio } : undefined, judge) : []),

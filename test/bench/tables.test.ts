@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { PRICED } from '../../bench/cases.js';
 import { selfTimes } from '../../bench/cpu-profile.js';
 import { caseTable, phaseTable, type MeasuredCase } from '../../bench/measure-cases.js';
 import { scalingTable } from '../../bench/measure-scaling.js';
@@ -34,6 +35,15 @@ describe('tables of the benchmark', () => {
     caseTable([alone, overload], { absolute: false, scale: 1, judge });
     phaseTable([alone], { absolute: false, scale: 1, judge });
     expect([judge.met, judge.missed]).toEqual([0, ['arrivals x8: of first: 4, not <= 3']]);
+  });
+
+  it('compare with passes priced by context where those were measured', () => {
+    const priced = { ...first, name: PRICED, reference: null };
+    const judge = new Judge();
+    const table = caseTable([priced, { ...priced, name: 'fitted timing', wallMs: { best: 320, median: 320 } }], { absolute: false, scale: 1, judge });
+    expect(table).toContain('of priced');
+    expect(table).toContain('1.6 (<= 1.5 MISSED)');
+    expect(judge.missed).toEqual(['fitted timing: of priced: 1.6, not <= 1.5']);
   });
 
   it('say when the reference did other work', () => {
