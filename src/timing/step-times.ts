@@ -41,9 +41,13 @@ export function generationAttention({ attention }: ForwardModel, b: number, s: n
 export function createStepTimes(model: ForwardModel, nextn = 0): StepTimes {
   const { operators, worker } = model;
   const drafts = (worker.model.layers + nextn) / worker.model.layers;
-  const mixedAttention = (contextTokens: number, requests: number, isl: number, osl: number, prefix: number): number => {
-    const prompts = contextAttention(model, Math.ceil(contextTokens / isl), isl, prefix) / Math.ceil(isl / contextTokens);
-    return requests === 0 ? prompts : prompts + drafts * generationAttention(model, requests * (nextn + 1), isl + Math.floor(osl / 2) + 1);
+  const blocks = { ...model, attention: model.attention.filter(({ projections }) => projections !== undefined) };
+  const kernels = { ...model, attention: model.attention.filter(({ projections }) => projections === undefined) };
+  // A block measured whole is one more operator over all tokens of the pass; a kernel runs once for the prompts and once for the decodes.
+  const mixedAttention = (tokens: number, contextTokens: number, requests: number, isl: number, osl: number, prefix: number): number => {
+    const prompts = contextAttention(kernels, Math.ceil(contextTokens / isl), isl, prefix) / Math.ceil(isl / contextTokens);
+    const decodes = requests === 0 ? 0 : drafts * generationAttention(kernels, requests * (nextn + 1), isl + Math.floor(osl / 2) + 1);
+    return contextAttention(blocks, 1, tokens, 0) + prompts + decodes;
   };
   return {
     prefillMs: (b, isl, prefix) => contextRest(operators, b * (isl - prefix)) + (model.logitsInContext ? model.logits(b) : 0) + contextAttention(model, b, isl, prefix),
@@ -53,7 +57,7 @@ export function createStepTimes(model: ForwardModel, nextn = 0): StepTimes {
     },
     mixedMs: (contextTokens, requests, isl, osl, prefix) => {
       const tokens = contextTokens + requests * (nextn + 1) - prefix * Math.floor(contextTokens / isl);
-      return contextRest(operators, tokens) + (model.logitsInContext ? model.logits(1) : 0) + mixedAttention(contextTokens, requests, isl, osl, prefix);
+      return contextRest(operators, tokens) + (model.logitsInContext ? model.logits(1) : 0) + mixedAttention(tokens, contextTokens, requests, isl, osl, prefix);
     },
   };
 }

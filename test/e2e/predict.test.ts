@@ -69,7 +69,7 @@ describe('the loop of fit, predict and validate', () => {
     expect([judged.err, judged.code]).toEqual(['', 0]);
     const validation = JSON.parse(judged.out) as { schema: string; errors: { level: string; name: string; n: number }[]; targets: unknown[] };
     expect(validation.schema).toBe('dynotwin.validation/1');
-    expect(validation.errors.filter(({ name }) => name === 'all').map(({ level }) => level)).toEqual(['M1', 'M1', 'M2', 'M2', 'M3', 'M3', 'M3-zero-shot', 'M3-zero-shot']);
+    expect(validation.errors.filter(({ name }) => name === 'all').map(({ level }) => level)).toEqual(['analytic', 'analytic', 'M1', 'M1', 'M2', 'M2', 'M3', 'M3', 'M3-zero-shot', 'M3-zero-shot']);
     expect(validation.targets.length).toBeGreaterThan(20);
     expect(readFileSync(join(folder, 'page.html'), 'utf8')).toContain('parity-M3-ttft');
   });
