@@ -34,7 +34,7 @@ export function aggShape(one: AggCase): CaseShape {
 
 /** Recipes of pools are not in the case: whole prompts, and as many requests as there are. */
 export function poolShape(one: Case, pool: CasePool): CaseShape {
-  return { layout: layoutOf(pool), maxNumSeqs: one.concurrency, maxNumBatchedTokens: Math.max(8192, one.isl + one.concurrency), receiveInterval: 1 };
+  return { layout: layoutOf(pool), maxNumSeqs: one.concurrency, maxNumBatchedTokens: Math.max(effectsFile().serving.pass_tokens, one.isl + one.concurrency), receiveInterval: 1 };
 }
 
 function layoutOf({ tp, pp, attentionDp, moeTp, moeEp }: Layout): Layout {
@@ -56,7 +56,7 @@ export function caseWorker(one: Case, { layout, maxNumSeqs, maxNumBatchedTokens,
     prefixCaching: false,
     chunkedPrefill: backend !== 'trtllm',
     contextTokens: null,
-    memoryFraction: MEMORY_FRACTION[backend],
+    memoryFraction: backend === 'sglang' ? sglangStatic(one) : effectsFile().serving.memory_fraction[backend],
     preemption: 'lifo',
     ...(one.specDecode === 'mtp-likely' ? { speculative: { ...effectsFile().physical.drafts, seed: 0 } } : {}),
     ...(layout.attentionDp > 1 ? { ranks: layout.attentionDp } : {}),
@@ -74,30 +74,26 @@ export function caseWorker(one: Case, { layout, maxNumSeqs, maxNumBatchedTokens,
         }
       : {}),
   };
-  const least = Math.min(one.mode === 'agg' && one.maxNumSeqs !== null ? one.maxNumSeqs : LEAST_REQUESTS, one.concurrency) * Math.ceil((one.isl + one.osl) / CASE_BLOCK_TOKENS);
+  const least = Math.min(one.mode === 'agg' && one.maxNumSeqs !== null ? one.maxNumSeqs : effectsFile().serving.least_requests, one.concurrency) * Math.ceil((one.isl + one.osl) / CASE_BLOCK_TOKENS);
   return { timing: realisticModel({ model, hardware: system, engine: backend, version: engine.version, layout, quant }), engine, kvBlocks: Math.max(blocksOf(one, model, layout, quant, engine), least) };
 }
 
-/** What was measured fitted: a worker holds this many requests, or as many as its recipe lets run. */
-const LEAST_REQUESTS = 2;
-
 /** KV blocks of a rank. SGLang's share covers weights and cache alone: activations are outside it. */
 function blocksOf(one: Case, model: Model, layout: Layout, quant: Quant, engine: EngineSpec): number {
-  const { backend, system, source } = one;
+  const { backend, system } = one;
   if (backend !== 'sglang') {
     const memory = kvBlocks({ model: one.model, hardware: system, layout, quant, engine, reserveBytes: 0 });
     return memory.ok ? memory.value.blocks : 0;
   }
   const state = engine.maxNumSeqs * stateBytesPerSequence(model, layout.tp, quant.kv);
-  const budget = SGLANG_STATIC[source] * requireHardware(system).memory_bytes - weightsBytes(model, layout, quant) - state;
+  const budget = engine.memoryFraction * requireHardware(system).memory_bytes - weightsBytes(model, layout, quant) - state;
   return kvCapacity(budget, kvBytesPerTokenPerGpu(model, layout.tp, quant.kv), CASE_BLOCK_TOKENS).blocks;
 }
 
-/** SGLang's share of memory for weights and cache, as the loads at which measured requests begin to queue show it. */
-const SGLANG_STATIC = { inferencex: 0.9, 'aic-gap': 0.79 } as const;
-
-/** Shares of memory in the public recipes (accuracy section 1); TensorRT-LLM's is of what the model leaves. */
-const MEMORY_FRACTION = { vllm: 0.9, sglang: 0.9, trtllm: 0.8 } as const;
+function sglangStatic({ source }: Case): number {
+  const { inferencex, aic_gap } = effectsFile().serving.sglang_static;
+  return source === 'inferencex' ? inferencex : aic_gap;
+}
 
 /** The catalogue's model in the precision that was measured. */
 function checkpointOf({ model: name, precision }: Case): Model {
@@ -134,7 +130,6 @@ function servedQuant(model: Model, { backend, system }: Case): Quant {
     // The public recipes turn on vLLM's MXFP8 activations on Blackwell.
     moe: model.quant === 'mxfp4' && !hopper ? 'w4a8_mxfp4_mxfp8' : quant.moe,
     attention: model.family === 'mla' ? 'bf16' : quant.attention,
-    // vLLM's recipes on Hopper leave the cache in bf16: requests queue at half the load that an FP8 cache would hold.
-    kv: backend === 'vllm' && hopper ? 'bf16' : model.quant === 'mxfp4' ? 'fp8' : quant.kv,
+    kv: hopper && effectsFile().serving.bf16_cache_on_hopper.includes(backend) ? 'bf16' : model.quant === 'mxfp4' ? 'fp8' : quant.kv,
   };
 }

@@ -5,7 +5,7 @@ import { compileAllReduce, compileContextAttention, compileGemm, compileGenerati
 import { contextExtrasUs, denseShare, embeddingUs, kvElementBytes, layerElementwiseUs, matrixFlops, type DenseShare, type Linear } from './operators.js';
 import { CountTable, LengthTable } from './length-table.js';
 import { chooseRow, fittedProfile } from './rows.js';
-import { extrapolates } from './operator-timing.js';
+import { extrapolates } from './measured-sizes.js';
 import type { PassShape, PassTiming, TimingDescription } from './timing.js';
 
 /** One worker shape. */

@@ -6,6 +6,7 @@ import { familyOf } from './calibration/family.js';
 import { TABLES_ONLY, type Physical } from './calibration/physical.js';
 import { loadRealisticProfile, type RealisticProfile } from './calibration/profile.js';
 import { requireHardware, requireModel, type Model } from './catalogue.js';
+import { extrapolates } from './measured-sizes.js';
 import { createForwardModel, MissingOperator } from './forward-model.js';
 import { inferQuant } from './infer-quant.js';
 import type { Layout } from './layout.js';
@@ -18,7 +19,7 @@ import { CompiledModel } from './compiled-model.js';
 import { LayeredOperators } from './layered-operators.js';
 import { staticTiming } from './static-tables.js';
 import { createStepTimes } from './step-times.js';
-import type { CreatedTiming, PassShape, PassTiming, TimingDescription, TimingRules } from './timing.js';
+import type { CreatedTiming, TimingDescription, TimingRules } from './timing.js';
 
 /** What operator times need to know of a pool, and of its load where that is known. */
 export interface OperatorTimedPool {
@@ -93,7 +94,7 @@ function calibratedTiming(passes: RealisticModel & { readonly quant: Quant }, ki
     const physical: Physical = { ...TABLES_ONLY, hostMs: spec.overheadMs ?? 0 };
     const overhead = `${spec.overheadMs ?? 0} ms host time per pass, not calibrated, error unknown`;
     return {
-      timing: { ...realisticTiming(passes.compiled, physical, drafts), extrapolates },
+      timing: realisticTiming(passes.compiled, physical, drafts),
       description: { source: kind, calibration: `${text}; ${overhead}`, errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
       operators: basisOf(physical, { prefill: 1, decode: 1 }),
     };
@@ -104,16 +105,11 @@ function calibratedTiming(passes: RealisticModel & { readonly quant: Quant }, ki
   const judgement = judge(profile.calibration, target, passes.ownTables);
   const factors = { prefill: Math.exp(judgement.ttft.ln), decode: Math.exp(judgement.tpot.ln) };
   return {
-    timing: { ...scaledTiming(realisticTiming(passes.compiled, physical, drafts), factors), extrapolates },
+    timing: realisticTiming(passes.compiled, physical, drafts, factors),
     operators: basisOf(physical, factors),
     description: describe(kind, text, pool, profile, target, judgement),
     frontend: { fixedMs: physical.fixedMs, serialMsPerKiloToken: physical.serialMsPerKiloToken },
   };
-}
-
-/** Factors on decode steps, and on passes with prompts, which first tokens wait for. */
-function scaledTiming(timing: PassTiming, { prefill, decode }: SharedPasses['factors']): PassTiming {
-  return { ...timing, prefillMs: (shape) => prefill * timing.prefillMs(shape), decodeMs: (shape) => decode * timing.decodeMs(shape) };
 }
 
 /** Load that was not measured counts as the middle of those that were. */
@@ -171,19 +167,4 @@ function sourceText(kind: Kind, tables: string, borrowed: readonly string[], { h
   const experts = layout.moeTp * layout.moeEp > 1 ? `, experts tp ${layout.moeTp} ep ${layout.moeEp}` : '';
   const ranks = layout.attentionDp > 1 ? `, dp ${layout.attentionDp}` : '';
   return [`${of}, tp ${layout.tp}${ranks}${experts}, ${quant.weights} weights, ${quant.kv} KV`, ...(borrowed.length > 0 ? [`borrowed: ${borrowed.join(', ')}`] : [])].join('; ');
-}
-
-/** Largest sizes of the measured grids (perf-model section 1.2): prompt positions, cached positions, tokens of a pass, sequences. */
-export const MEASURED = { promptTokens: 16384, cachedTokens: 131072, passTokens: 32768, sequences: 2048 } as const;
-
-/** True for a pass beyond the measured grids. */
-export function extrapolates(shape: PassShape): boolean {
-  const { prefillRequests, decodeRequests } = shape;
-  const tokens = shape.prefillEndTokens - shape.prefillStartTokens + decodeRequests;
-  return (
-    tokens > MEASURED.passTokens ||
-    decodeRequests > MEASURED.sequences ||
-    shape.prefillEndTokens > MEASURED.promptTokens * prefillRequests ||
-    shape.decodeContextTokens > MEASURED.cachedTokens * decodeRequests
-  );
 }

@@ -1,4 +1,5 @@
 import type { CompiledModel } from './compiled-model.js';
+import { extrapolates } from './measured-sizes.js';
 import type { PassShape, PassTiming } from './timing.js';
 
 /** What no kernel table holds (accuracy section 3). */
@@ -20,33 +21,75 @@ export interface PassParameters {
  *
  * @param drafts tokens drafted per decode step: the matrices then run over `drafts + 1` tokens a request, and the drafting layers count
  */
-export function realisticTiming(model: CompiledModel, parameters: PassParameters, drafts = 0): PassTiming {
-  const { mDec, mGa, mPre, hostMs, launchUs } = parameters;
-  const floor = (launchUs / 1000) * model.launches;
-  const perRequest = drafts + 1;
-  const decodeScale = (mDec * (model.layers + drafts)) / model.layers;
-  // Passes that follow each other mostly hold the same requests.
-  let [lastTokens, lastGroup, lastMs] = [-1, -1, NaN];
-  const decodeRest = (tokens: number, group: number): number => {
-    if (tokens !== lastTokens || group !== lastGroup) [lastTokens, lastGroup, lastMs] = [tokens, group, decodeScale * (model.generationMs(tokens, group) + model.logitsMs(tokens)) + hostMs];
-    return lastMs;
-  };
-  const attention = (shape: PassShape): number => decodeScale * mGa * model.decodeAttentionMs(shape.decodeRequests, shape.decodeContextTokens / shape.decodeRequests + 1);
-  return {
-    prefillMs(shape) {
-      const { prefillRequests, decodeRequests } = shape;
-      // A request in the pass runs at least its last token, even where the scheduler counts its prompt as cached whole.
-      const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests * perRequest;
-      const group = Math.max(shape.groupPrefillTokens + shape.groupDecodeRequests * perRequest, tokens);
-      const kernels = mPre * (model.contextMs(tokens, group) + model.logitsMs(prefillRequests + decodeRequests * perRequest) + shape.prefillChunksMs);
-      return Math.max(decodeRequests > 0 ? kernels + attention(shape) : kernels, floor) + hostMs;
-    },
-    decodeMs(shape) {
-      if (shape.prefillRequests > 0) return 0;
-      const { decodeRequests } = shape;
-      const tokens = decodeRequests * perRequest;
-      return decodeRest(tokens, Math.max(shape.groupDecodeRequests * perRequest, tokens)) + attention(shape);
-    },
-    chunkMs: (start, end) => model.chunkMs(start, end),
-  };
+export function realisticTiming(model: CompiledModel, parameters: PassParameters, drafts = 0, factors: PassFactors = NO_FACTORS): PassTiming {
+  return new RealisticTiming(model, parameters, drafts, factors);
+}
+
+/** What multiplies whole passes: with prompts, and without. */
+export interface PassFactors {
+  readonly prefill: number;
+  readonly decode: number;
+}
+
+const NO_FACTORS: PassFactors = { prefill: 1, decode: 1 };
+
+class RealisticTiming implements PassTiming {
+  private readonly floor: number;
+  private readonly perRequest: number;
+  /** On decode kernels, and on decode attention. */
+  private readonly decodeScale: number;
+  private readonly attentionScale: number;
+  // Passes that follow each other mostly hold the same requests: what they take beside attention.
+  private lastRequests = -1;
+  private lastGroup = -1;
+  private lastMs = NaN;
+
+  constructor(
+    private readonly model: CompiledModel,
+    private readonly parameters: PassParameters,
+    drafts: number,
+    private readonly factors: PassFactors,
+  ) {
+    this.floor = (parameters.launchUs / 1000) * model.launches;
+    this.perRequest = drafts + 1;
+    this.decodeScale = (parameters.mDec * (model.layers + drafts)) / model.layers;
+    this.attentionScale = this.decodeScale * parameters.mGa;
+  }
+
+  prefillMs(shape: PassShape): number {
+    const { perRequest, model } = this;
+    const { mPre, hostMs } = this.parameters;
+    const { prefillRequests, decodeRequests } = shape;
+    // A request in the pass runs at least its last token, even where the scheduler counts its prompt as cached whole.
+    const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests * perRequest;
+    const group = Math.max(shape.groupPrefillTokens + shape.groupDecodeRequests * perRequest, tokens);
+    const kernels = mPre * (model.contextMs(tokens, group) + model.logitsMs(prefillRequests + decodeRequests * perRequest) + shape.prefillChunksMs);
+    return this.factors.prefill * (Math.max(decodeRequests > 0 ? kernels + this.attentionMs(shape) : kernels, this.floor) + hostMs);
+  }
+
+  decodeMs(shape: PassShape): number {
+    if (shape.prefillRequests > 0) return 0;
+    const { decodeRequests, groupDecodeRequests } = shape;
+    if (decodeRequests !== this.lastRequests || groupDecodeRequests !== this.lastGroup) this.rememberRest(decodeRequests, groupDecodeRequests);
+    return this.factors.decode * (this.lastMs + this.attentionMs(shape));
+  }
+
+  chunkMs(start: number, end: number): number {
+    return this.model.chunkMs(start, end);
+  }
+
+  extrapolates(shape: PassShape): boolean {
+    return extrapolates(shape);
+  }
+
+  private attentionMs({ decodeRequests, decodeContextTokens }: PassShape): number {
+    return this.attentionScale * this.model.decodeAttentionMs(decodeRequests, decodeContextTokens / decodeRequests + 1);
+  }
+
+  private rememberRest(requests: number, group: number): void {
+    const tokens = requests * this.perRequest;
+    this.lastRequests = requests;
+    this.lastGroup = group;
+    this.lastMs = this.decodeScale * (this.model.generationMs(tokens, Math.max(group * this.perRequest, tokens)) + this.model.logitsMs(tokens)) + this.parameters.hostMs;
+  }
 }

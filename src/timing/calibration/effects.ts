@@ -45,7 +45,16 @@ const physicalDataSchema = z.strictObject({
 });
 export type PhysicalData = z.infer<typeof physicalDataSchema>;
 
-const effectsFileSchema = z.strictObject({ ...factorDataSchema.shape, intervals: intervalDataSchema, physical: physicalDataSchema });
+const count = z.number().int().min(1);
+const servingSchema = z.strictObject({
+  memory_fraction: z.strictObject({ vllm: positive, trtllm: positive }),
+  sglang_static: z.strictObject({ inferencex: positive, aic_gap: positive }),
+  bf16_cache_on_hopper: z.array(z.enum(CASE_BACKENDS)),
+  least_requests: count,
+  pass_tokens: count,
+});
+
+const effectsFileSchema = z.strictObject({ ...factorDataSchema.shape, intervals: intervalDataSchema, serving: servingSchema, physical: physicalDataSchema });
 /** `engines/profiles/effects.yaml`. */
 export type EffectsFile = z.infer<typeof effectsFileSchema>;
 
