@@ -1,10 +1,13 @@
 import type { Driver } from '../workload/driver.js';
 import type { Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
+import type { Frontend } from './frontend.js';
 import type { WorkerPool, Worker } from './worker-pool.js';
 
 /** What a lane tells the simulation. */
 export interface LaneHost {
+  /** A request comes from its client, where a frontend stands before the router. */
+  accepted(request: number, atMs: number): void;
   /** A request reaches its worker. */
   arrived(request: number, worker: Worker, atMs: number): void;
   /** What a worker has in flight ends now. */
@@ -12,10 +15,17 @@ export interface LaneHost {
 }
 
 /** Nothing that one worker does can be noticed by another, nor change when requests arrive. */
-export function canRunApart({ pools, driver, maxWorkers, check, frontend }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
+export function canRunApart({ pools, driver, maxWorkers, check, frontend, maxTimeMs, router }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
   const arrivesByTrace = driver.kind === 'open' && graph === undefined && sessionCount === requestCount;
-  const meetsAtOnce = frontend === undefined && pools[0]!.engine.admission === undefined;
+  // A frontend's requests come out when they do whatever the workers do; whom the router sends where must not depend on them either.
+  const isKnown = frontend === undefined || (isBlind(router.policy) && maxTimeMs === null);
+  const meetsAtOnce = isKnown && pools[0]!.engine.admission === undefined;
   return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && arrivesByTrace;
+}
+
+/** True for policies that look at nothing. */
+function isBlind(policy: SimulationConfig['router']['policy']): boolean {
+  return policy === 'round_robin' || policy === 'random';
 }
 
 /**
@@ -43,9 +53,10 @@ export class Lanes {
     count: number,
     private readonly maxTimeMs: number,
     policy: SimulationConfig['router']['policy'],
+    private readonly frontend: Frontend | null,
   ) {
     this.workers = pool.workers;
-    this.isBlind = policy === 'round_robin' || policy === 'random';
+    this.isBlind = isBlind(policy);
     this.requests = new Int32Array(this.isBlind ? count : 0);
     this.arrivalMs = new Float64Array(this.isBlind ? count : 0);
     this.first = new Int32Array(this.workers.length + 1);
@@ -100,12 +111,25 @@ export class Lanes {
     const orderMs = new Float64Array(count);
     const workerOf = new Int32Array(count);
     const arrived = driver.popAll(this.maxTimeMs, order, orderMs);
+    if (this.frontend !== null) this.passFrontend(this.frontend, order, orderMs, arrived);
     for (let at = 0; at < arrived; at++) workerOf[at] = pool.router.route(order[at]!);
     const next = startsOf(workerOf, arrived, this.first);
     for (let at = 0; at < arrived; at++) {
       const place = next[workerOf[at]!]!++;
       this.requests[place] = order[at]!;
       this.arrivalMs[place] = orderMs[at]!;
+    }
+  }
+
+  /** Requests and times as they come out of the frontend. */
+  private passFrontend(frontend: Frontend, order: Int32Array, orderMs: Float64Array, count: number): void {
+    for (let at = 0; at < count; at++) {
+      this.host.accepted(order[at]!, orderMs[at]!);
+      frontend.accept(order[at]!, orderMs[at]!);
+    }
+    for (let at = 0; at < count; at++) {
+      orderMs[at] = frontend.nextMs();
+      order[at] = frontend.pop(orderMs[at]!);
     }
   }
 

@@ -169,9 +169,13 @@ export class Simulation {
   }
 
   private createLanes(): Lanes {
+    const { frontend } = this;
     const host = {
-      arrived: (request: number, worker: Worker, atMs: number) => {
+      accepted: (request: number, atMs: number) => {
         this.columns.arrivalMs[request] = atMs;
+      },
+      arrived: (request: number, worker: Worker, atMs: number) => {
+        if (frontend === null) this.columns.arrivalMs[request] = atMs;
         this.columns.decodeWorker[request] = worker.index;
         this.columns.decodeRouteOverlapTokens[request] = this.entry.router.lastOverlapTokens;
         worker.engine.submit(request, atMs);
@@ -181,7 +185,7 @@ export class Simulation {
         this.showPass(worker, NOBODY);
       },
     };
-    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity, this.config.router.policy);
+    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity, this.config.router.policy, frontend);
   }
 
   /** In a closed loop some references notice a waiting turn only at the next pass end. */

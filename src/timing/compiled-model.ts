@@ -64,9 +64,9 @@ export class CompiledModel {
     return this.prompt.at(end) * (1 - (start / end) ** 2);
   }
 
-  /** Attention of one decode step of b requests at a mean length of s tokens. */
-  decodeAttentionMs(b: number, s: number): number {
-    return this.decode.at(b, s);
+  /** Attention of one decode step of b requests about a mean length of s tokens: as `LengthTable.lineAt`. */
+  decodeAttentionLine(b: number, s: number): Readonly<Float64Array> {
+    return this.decode.lineAt(b, s);
   }
 }
 

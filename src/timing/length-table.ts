@@ -12,6 +12,12 @@ export class LengthTable {
 
   constructor(private readonly compute: (b: number, s: number) => number) {}
 
+  /** The straight piece through a length: from, to, ms at from, ms per token. Reused: read before the next call. */
+  lineAt(b: number, s: number): Readonly<Float64Array> {
+    this.at(b, s);
+    return this.line;
+  }
+
   /** @param s tokens, from 1 to 2^30 */
   at(b: number, s: number): number {
     const { line } = this;

@@ -43,6 +43,11 @@ class RealisticTiming implements PassTiming {
   private lastRequests = -1;
   private lastGroup = -1;
   private lastMs = NaN;
+  private lineRequests = -1;
+  private lineFrom = NaN;
+  private lineTo = NaN;
+  private lineMs = NaN;
+  private linePerToken = NaN;
 
   constructor(
     private readonly model: CompiledModel,
@@ -83,7 +88,18 @@ class RealisticTiming implements PassTiming {
   }
 
   private attentionMs({ decodeRequests, decodeContextTokens }: PassShape): number {
-    return this.attentionScale * this.model.decodeAttentionMs(decodeRequests, decodeContextTokens / decodeRequests + 1);
+    if (decodeRequests !== this.lineRequests || decodeContextTokens < this.lineFrom || decodeContextTokens >= this.lineTo) this.findLine(decodeRequests, decodeContextTokens);
+    return this.lineMs + this.linePerToken * decodeContextTokens;
+  }
+
+  /** Attention as a line over the cached tokens of all requests, as far as their mean length stays on one piece of the table. */
+  private findLine(requests: number, contextTokens: number): void {
+    const [from, to, ms, perToken] = this.model.decodeAttentionLine(requests, contextTokens / requests + 1) as unknown as [number, number, number, number];
+    this.lineRequests = requests;
+    this.lineFrom = (from - 1) * requests;
+    this.lineTo = (to - 1) * requests;
+    this.linePerToken = (this.attentionScale * perToken) / requests;
+    this.lineMs = this.attentionScale * (ms + perToken * (1 - from));
   }
 
   private rememberRest(requests: number, group: number): void {

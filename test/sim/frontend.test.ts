@@ -48,9 +48,10 @@ describe('frontend', () => {
     expect(times(requests.arrivalMs)).toEqual([0, 14]);
   });
 
-  it('workers do not run apart behind it', () => {
+  it('workers run apart behind it only where the router looks at nothing and the run is not cut', () => {
     const workload = workloadOf([prompt()]);
-    expect([canRunApart(configOf({}), workload), canRunApart(configOf({ frontend: FRONTEND }), workload)]).toEqual([true, false]);
+    const apart = (setup: Setup): boolean => canRunApart(configOf({ frontend: FRONTEND, ...setup }), workload);
+    expect([apart({ router: { policy: 'round_robin' } }), apart({ router: { policy: 'random' } }), apart({ router: { policy: 'kv' } }), apart({ router: { policy: 'round_robin' }, maxTimeMs: 9 })]).toEqual([true, true, false, false]);
   });
 
   it('one that takes no time changes nothing', { timeout: 60_000 }, () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { canRunApart } from '../../src/sim/lanes.js';
-import { world, type World } from '../invariants/worlds.js';
+import { delayed, delays, world, type World } from '../invariants/worlds.js';
 import { expectSame } from '../oracle/compare.js';
 import { configOf, finish, simulationOf, workloadOf, type Setup } from '../support/simulate.js';
 
@@ -26,4 +26,20 @@ it('workers that run apart do what they do in the common loop, whatever the rout
     { numRuns: 1000, seed: 61 },
   );
   expect([...policies].sort()).toEqual(['kv', 'least_loaded', 'random', 'round_robin']);
+});
+
+it('so they do behind a frontend, where the router looks at nothing', { timeout: 60_000 }, () => {
+  let ran = 0;
+  fc.assert(
+    fc.property(apart, delays, fc.constantFrom('round_robin' as const, 'random' as const), ({ requests, setup }, { frontend }, policy) => {
+      const own = { ...delayed({ ...setup, fidelity: 'realistic' }, { frontend, late: false }), router: { ...setup.router, policy }, maxTimeMs: undefined };
+      const workload = workloadOf(requests);
+      const alone = { ...own, maxWorkers: undefined };
+      expect([canRunApart(configOf(alone), workload), canRunApart(configOf(own), workload)]).toEqual([true, false]);
+      expectSame(finish(simulationOf(workload, alone)), finish(simulationOf(workload, own)));
+      if (frontend) ran++;
+    }),
+    { numRuns: 600, seed: 62 },
+  );
+  expect(ran).toBeGreaterThan(100);
 });

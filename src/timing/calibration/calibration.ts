@@ -50,7 +50,9 @@ export function judge({ factors, intervals, physical }: Calibration, { backend, 
   const correct = (metric: Metric): Correction => {
     if (measured) {
       const { ln, sd } = factors.predict(features, metric);
-      return { ln, halfWidthLn: intervals.quantile[metric] * sd };
+      const halfWidthLn = intervals.quantile[metric] * sd;
+      // Less is known of a version that was never measured, but not less than of a system that never was.
+      return { ln, halfWidthLn: factors.knowsVersion(features) ? halfWidthLn : Math.min(halfWidthLn, intervals.other_system[metric]) };
     }
     const share = modelKnown && features !== null ? factors.data.beyond_system[metric] : 0;
     return { ln: share === 0 ? 0 : share * factors.predict(features!, metric).ln, halfWidthLn: (modelKnown ? intervals.other_system : intervals.backend_mean)[metric] };

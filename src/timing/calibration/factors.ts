@@ -35,6 +35,7 @@ interface Block {
 export class Factors {
   private readonly blocks = new Map<string, Block>();
   private readonly combinations = new Set<string>();
+  private readonly versions = new Set<string>();
 
   constructor(
     readonly data: FactorData,
@@ -46,7 +47,10 @@ export class Factors {
         this.blocks.set(`${metric} ${name}`, { features: used.map(({ features }) => features), alpha: Float64Array.from(used, ({ alpha }) => alpha[metric]!), lower: null });
       }
     }
-    for (const { features } of weights) this.combinations.add(combination(features));
+    for (const { features } of weights) {
+      this.combinations.add(combination(features));
+      this.versions.add(versionOf(features));
+    }
   }
 
   static fit(data: FactorData, residuals: readonly Residual[]): Factors {
@@ -60,6 +64,11 @@ export class Factors {
   /** True when rows of the same backend, model and system were trained on. */
   knows(features: Features): boolean {
     return this.combinations.has(combination(features));
+  }
+
+  /** True when rows of the same backend, model and version were trained on. */
+  knowsVersion(features: Features): boolean {
+    return this.versions.has(versionOf(features));
   }
 
   /** What the rows of the same backend and model say; the prior where there are none. */
@@ -163,6 +172,10 @@ function blockName({ backend, family }: Features): string {
 
 function combination(features: Features): string {
   return `${blockName(features)} ${features.system}`;
+}
+
+function versionOf(features: Features): string {
+  return `${blockName(features)} ${features.version}`;
 }
 
 function byBlock<T extends { readonly features: Features }>(rows: readonly T[]): Map<string, T[]> {
