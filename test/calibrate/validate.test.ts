@@ -140,7 +140,7 @@ describe('a fitted profile', () => {
     expect(rows.map(({ prediction }) => prediction!.evidence)).toEqual(['measured_group', 'other_system', 'backend_mean', 'borrowed_tables']);
     const width = ({ p05, p95 }: { p05: number; p95: number }): number => Math.log(p95 / p05);
     expect(width(rows[0]!.prediction!.tpot)).toBeLessThan(width(rows[1]!.prediction!.tpot));
-    expect(width(rows[1]!.prediction!.ttft)).toBeCloseTo(2 * DATA.intervals.other_system.ttft, 9);
+    expect(width(rows[1]!.prediction!.ttft)).toBeCloseTo(2 * calibration.intervals.other_system.ttft, 9);
     // Without a factor it is the simulation as it is.
     const bare = law(cases[1]!, physicalOf(calibration, targetOf(cases[1]!)));
     if ('refused' in bare) throw new Error(bare.refused);
