@@ -61,7 +61,7 @@ function catalogueNeeds(system: string): Needs {
     generationAttention: (shape) => (needs.attention.add(attentionNeed(shape)), all.generationAttention(shape)),
     contextLatentBlock: ({ heads }) => (needs.heads.add(heads), null),
     generationLatentBlock: () => null,
-    contextLatent: (shape) => all.contextLatent(shape),
+    contextLatent: (shape) => (needs.heads.add(shape.heads), all.contextLatent(shape)),
     generationLatent: (shape) => all.generationLatent(shape),
     latentProjection: (heads) => all.latentProjection(heads),
     experts: (shape) => (needs.experts.add(expertNeed(shape)), all.experts(shape)),

@@ -150,14 +150,15 @@ class Builder {
     const { model, layout, quant } = this.worker;
     const heads = model.heads / layout.tp;
     const shape = { heads, attention: quant.attention, kv: quant.kv, weights: quant.weights };
-    const whole = [this.times.contextLatentBlock(shape), this.times.generationLatentBlock(shape)] as const;
     const { q_lora_rank: q, kv_lora_rank: latent, rope_dim: rope, nope_dim: nope, v_dim: v } = latentDims(model);
+    // The tables hold blocks of DeepSeek-V3's dimensions.
     const measured = nope === 128 && v === 128 && model.hidden === 7168 && q === 1536;
+    const whole = measured ? ([this.times.contextLatentBlock(shape), this.times.generationLatentBlock(shape)] as const) : ([null, null] as const);
     const down = this.gemm('downscale', quant.weights, q + latent + rope, model.hidden);
     const query = this.gemm('q_b', quant.weights, heads * (nope + rope), q);
     const up = this.gemm('kv_b', quant.weights, heads * (nope + v), latent);
     const out = this.gemm('o', quant.weights, model.hidden, heads * v);
-    if (measured && whole[0] !== null && whole[1] !== null) {
+    if (whole[0] !== null && whole[1] !== null) {
       const projections = (t: number): number => down(t) + query(t) + up(t) + out(t);
       return [{ name: 'attention_block', layers: model.layers, context: whole[0], generation: whole[1], contextExtra: 0, projections }];
     }
