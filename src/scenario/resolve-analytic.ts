@@ -37,6 +37,7 @@ export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
   if (wrong !== undefined) reader.problem('E-COMBINATION', 'report.formats', `closed forms see no single request to write as ${wrong}`, HINT);
 
   if (reader.text('router.policy') === 'round_robin') reader.harmlesslyUnread('router.policy');
+  reader.unreadFields('timing.overhead', 'closed forms add nothing to the kernels of a pass', HINT);
   for (const [path, what] of INERT) reader.unreadFields(path, what, HINT);
   for (const prefix of ['deployment', ...deployment.pools.map(({ role }) => `deployment.${role}`)]) {
     for (const name of INERT_ENGINE) reader.unreadFields(`${prefix}.engine.${name}`, 'closed forms know no order of requests', HINT);

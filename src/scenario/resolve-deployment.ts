@@ -214,6 +214,14 @@ function resolveTransfer({ reader, environment, fidelity, model }: Common, kv: Q
   };
 }
 
+/** Why a host time per pass changes nothing; null = it counts. */
+function operatorOverhead(reader: Reader, source: Source, fidelity: Fidelity, isTime: boolean): string | null {
+  if (source !== 'tables' && source !== 'roofline') return `not read by source ${source}`;
+  if (fidelity !== 'realistic') return `${fidelity} adds nothing to the kernels of a pass`;
+  if (!isTime && source === 'roofline' && reader.has('timing.overhead')) return 'bounds from the datasheet are not calibrated';
+  return null;
+}
+
 function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const { reader, environment, model, hardware, wantedTiming, fidelity, speculative } = common;
   const named = model !== null && hardware !== null;
@@ -235,10 +243,11 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const fixed = source === 'fixed';
   if (!fixed) for (const name of ['prefill', 'decode']) reader.unread(`timing.${name}`, `not read by source ${source}`, 'remove it or set source: fixed');
   const operators = source === 'tables' || source === 'roofline';
-  if (!operators) reader.unread('timing.overhead', `not read by source ${source}`, 'remove it or set source: tables');
-  if (source !== 'tables') reader.unread('timing.miss', `not read by source ${source}`, 'remove it or set source: tables');
   const overheadMs = reader.number('timing.overhead');
   const miss = reader.choice<'error' | 'estimate'>('timing.miss');
+  const overhead = operatorOverhead(reader, source, fidelity, overheadMs !== undefined);
+  if (overhead !== null) reader.unreadFields('timing.overhead', overhead, 'remove it');
+  if (source !== 'tables') reader.unreadFields('timing.miss', `not read by source ${source}`, 'remove it or set source: tables');
   const duration = (name: string, example: string): number =>
     fixed ? reader.required(`timing.${name}`, reader.number(`timing.${name}`), 0, `add '${name}: ${example}'`) : 0;
   return {
@@ -246,7 +255,7 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     prefillMs: duration('prefill', '20 ms'),
     decodeMs: duration('decode', '5 ms'),
     ...(path === undefined ? {} : { path }),
-    ...(operators && overheadMs !== undefined ? { overheadMs } : {}),
+    ...(operators && overheadMs !== undefined && overhead === null ? { overheadMs } : {}),
     ...(source === 'tables' && miss !== undefined ? { miss } : {}),
     speedup: reader.number('timing.speedup') ?? 1,
     decodeSpeedup,
