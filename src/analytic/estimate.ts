@@ -1,4 +1,5 @@
-import { InputError, type Problem } from '../core/problem.js';
+import { InputError } from '../core/problem.js';
+import type { EstimatedFigures } from '../metrics/estimate-report.js';
 import type { PoolSpec, Scenario } from '../scenario/scenario.js';
 import type { StepTimes } from '../timing/step-times.js';
 import { aggregated } from './aggregated.js';
@@ -12,25 +13,6 @@ export interface EstimateTimes {
   readonly stepTimesOf: (pool: PoolSpec) => StepTimes;
   /** Layers of the model; 0 where there is none. */
   readonly layers: number;
-}
-
-/** Means of a steady state. */
-export interface Estimate {
-  /** Tokens of a request. */
-  readonly isl: number;
-  readonly osl: number;
-  readonly prefix: number;
-  /** Waiting for a free place included, ms. */
-  readonly ttftMs: number;
-  /** Null where outputs have one token. */
-  readonly tpotMs: number | null;
-  readonly e2eMs: number;
-  readonly requestsPerSecond: number;
-  /** In the order of the scenario's pools: share of the time or the rate it has. */
-  readonly busy: readonly number[];
-  /** Likewise: its rate over that of the pool with every place taken, 0…1. */
-  readonly saturation: readonly number[];
-  readonly warnings: readonly Problem[];
 }
 
 /** Means of one group of equal ranks, weighted by requests. */
@@ -50,7 +32,7 @@ interface Part {
  * prompt tokens that the engine's budget leaves beside the decodes; a prefill worker takes one prompt at a time.
  * Throws InputError (`E-FIT`) for requests that no KV cache here can hold.
  */
-export function estimateScenario(scenario: Scenario, times: EstimateTimes): Estimate {
+export function estimateScenario(scenario: Scenario, times: EstimateTimes): EstimatedFigures {
   const { source, load } = scenario.workload;
   if (source.kind !== 'synthetic' || load.kind !== 'concurrency') throw new InputError({ code: 'E-COMBINATION', path: 'run.estimator', what: 'closed forms know synthetic loads of constant concurrency only', hint: 'set run.estimator: simulate' });
   const [isl, osl] = [meanTokens(source.isl), meanTokens(source.osl)];

@@ -11,13 +11,15 @@ export interface EstimatedFigures {
   readonly isl: number;
   readonly osl: number;
   readonly prefix: number;
+  /** Waiting for a free place included, ms; the other times likewise in ms. */
   readonly ttftMs: number;
   /** Null where outputs have one token. */
   readonly tpotMs: number | null;
   readonly e2eMs: number;
   readonly requestsPerSecond: number;
-  /** In the order of the scenario's pools. */
+  /** In the order of the scenario's pools: share of the time or the rate it has, 0…1. */
   readonly busy: readonly number[];
+  /** Likewise: its rate over that of the pool with every place taken, 0…1. */
   readonly saturation: readonly number[];
   readonly warnings: readonly Problem[];
 }

@@ -84,6 +84,8 @@ export interface Environment {
     /** Of a profile or of operator tables. */
     readonly path?: string | undefined;
     readonly miss?: 'error' | 'estimate' | undefined;
+    /** Closed forms ask for whole passes alone. */
+    readonly closedForms?: boolean;
     readonly model: string | null;
     readonly hardware: string | null;
     readonly engine: EngineSpec;

@@ -17,6 +17,7 @@ interface Common {
   readonly reader: Reader;
   readonly environment: Environment;
   readonly fidelity: Fidelity;
+  readonly closedForms: boolean;
   readonly model: string | null;
   readonly hardware: string | null;
   readonly wantedTiming: 'auto' | Source;
@@ -24,11 +25,11 @@ interface Common {
 }
 
 /** Resolves `deployment` and `timing`, which need each other. */
-export function resolveDeployment(reader: Reader, environment: Environment, { fidelity, seed }: RunSpec): { deployment: DeploymentSpec; timing: TimingSpec } {
+export function resolveDeployment(reader: Reader, environment: Environment, { fidelity, seed, estimator }: RunSpec): { deployment: DeploymentSpec; timing: TimingSpec } {
   if (!reader.has('deployment')) reader.problem('E-MISSING', 'deployment', 'required', "add 'deployment: {model: Qwen/Qwen3-32B, hardware: h200_sxm, agg: {replicas: 2}}'");
   const wantedTiming = reader.choice<'auto' | Source>('timing.source') ?? (fidelity === 'dynosim' ? 'polynomial' : 'auto');
   const speculative = resolveSpeculative(reader, seed);
-  const common: Common = { reader, environment, fidelity, model: resolveModel(reader, environment), hardware: resolveHardware(reader, environment), wantedTiming, speculative };
+  const common: Common = { reader, environment, fidelity, closedForms: estimator === 'analytic', model: resolveModel(reader, environment), hardware: resolveHardware(reader, environment), wantedTiming, speculative };
   const roles = resolveMode(reader);
   requireNames(common, roles);
   const pools = roles.map((role) => resolvePool(common, role));
@@ -229,7 +230,7 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const path = resolveProfilePath(reader, wantedTiming);
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, path, miss: reader.choice<'error' | 'estimate'>('timing.miss'), model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, miss: reader.choice<'error' | 'estimate'>('timing.miss'), closedForms: common.closedForms, model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';

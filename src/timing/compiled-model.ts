@@ -1,4 +1,5 @@
 import type { AttentionOperator, ForwardModel, PassOperator } from './forward-model.js';
+import { kernelFacts } from './kernel-facts.js';
 import { CountTable, LengthTable } from './length-table.js';
 import { contextRest, generationAttention, generationRest } from './step-times.js';
 
@@ -73,22 +74,15 @@ export class CompiledModel {
 /** One layer's attention over one whole prompt, without projections that go by the pass's tokens. */
 export function promptAttention({ context, projections }: AttentionOperator, length: number): number {
   const whole = context(1, length);
-  return projections === undefined ? whole : Math.max(whole - projections(length), LEAST_ATTENTION * whole);
+  return projections === undefined ? whole : Math.max(whole - projections(length), kernelFacts().least_attention_share * whole);
 }
-
-/** Share of a measured attention block that is attention at least. */
-const LEAST_ATTENTION = 0.1;
-
-/** Kernels behind an operator of a layer, where they are not one: what eager execution launches. */
-const KERNELS: Readonly<Record<string, number>> = {
-  attention: 4, window_attention: 4, attention_block: 14, router_gemm: 3, moe: 7, linear_conv: 2, linear_state: 10, shared_act_gate: 1,
-};
 
 /** Kernels of one pass with prompts; a product over quantised activations launches their quantisation as well. */
 export function launchesOf({ operators, attention, worker }: ForwardModel): number {
   const { weights } = worker.quant;
+  const kernels = kernelFacts().launches;
   const quantised = weights === 'bf16' || weights.endsWith('_wo') ? 1 : 2;
-  const of = (name: string): number => KERNELS[name] ?? (name.endsWith('_gemm') ? quantised : 1);
+  const of = (name: string): number => kernels[name] ?? (name.endsWith('_gemm') ? quantised : 1);
   const qkNorm = worker.model.qk_norm ? 2 : 0;
   const attending = attention.reduce((sum, { name, layers }) => sum + layers * (of(name) + qkNorm), 0);
   return attending + operators.reduce((sum, { name, layers, context }) => sum + (context === null ? 0 : layers * of(name)), 0);

@@ -69,15 +69,15 @@ function timingSource(question: SourceQuestion): Checked<Source> {
 }
 
 /** Operators cover what they can be put together for. */
-function operatorSource(source: 'tables' | 'roofline', { model, hardware, engine, tp, layout, quant, path, miss, fidelity }: SourceQuestion): Checked<Source> {
+function operatorSource(source: 'tables' | 'roofline', { model, hardware, engine, tp, layout, quant, path, miss, fidelity, closedForms = false }: SourceQuestion): Checked<Source> {
   const missing = missingName(model, hardware);
   if (missing !== null) return { ok: false, problem: missing };
-  if ((layout?.pp ?? 1) > 1) return { ok: false, problem: { code: 'E-HARDWARE', field: 'pp', what: 'pipeline stages are not simulated', hint: "remove it, or set 'run.estimator: analytic'" } };
+  if ((layout?.pp ?? 1) > 1 && !closedForms) return { ok: false, problem: { code: 'E-HARDWARE', field: 'pp', what: 'pipeline stages are not simulated', hint: "remove it, or set 'run.estimator: analytic'" } };
   if (source === 'tables' && tablesFolder(path) === undefined && !hasShippedTables(hardware!)) {
     return { ok: false, problem: { code: 'E-HARDWARE', field: 'hardware', what: `no operator tables of ${hardware} ship with the project`, hint: `set 'timing: roofline', or 'timing.path' to a folder of tables; there are ${hardwareNames().filter(hasShippedTables).join(', ')}` } };
   }
   try {
-    const rules = { decodeBy: 'tokens', passes: fidelity === 'realistic' ? 'shared' : 'static', decodeLengthOffset: 0, leastDecodeMs: 0 } as const;
+    const rules = { decodeBy: 'tokens', passes: fidelity === 'realistic' && !closedForms ? 'shared' : 'static', decodeLengthOffset: 0, leastDecodeMs: 0 } as const;
     createTiming({ source, prefillMs: 0, decodeMs: 0, speedup: 1, decodeSpeedup: 1, ...(path === undefined ? {} : { path }), ...(miss === undefined ? {} : { miss }) }, { model, hardware, engine, tp, ...(layout ? { layout } : {}), quant }, rules);
     return { ok: true, value: source };
   } catch (error) {

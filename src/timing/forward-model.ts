@@ -1,6 +1,7 @@
 import type { AttentionShape } from './bounds.js';
 import { memoryOp } from './bounds.js';
 import { attentionLayers, linkBandwidth, type Hardware, type Model } from './catalogue.js';
+import { kernelFacts } from './kernel-facts.js';
 import type { Layout } from './layout.js';
 import type { Collective, OperatorTimes } from './operator-times.js';
 import { kvBytes, type Quant, type QuantMode } from './quant.js';
@@ -183,7 +184,7 @@ class Builder {
 
   /**
    * Gated delta net layers: two matrices, the convolution, and the state's update, taken as bound by
-   * memory (decode: the fp32 state is read and written) and by arithmetic at half the bf16 rate (prompt). No table
+   * memory (decode: the fp32 state is read and written) and by arithmetic at a share of the bf16 rate (prompt). No table
    * measures them; perf-model has no rule either.
    */
   linearAttention(): void {
@@ -194,7 +195,7 @@ class Builder {
     this.each('linear_out_gemm', this.gemm('linear_out', quant.weights, model.hidden, values), layers);
     this.each('linear_conv', this.elementwise(conv * (2 * keys + values), 2 * keys + values), layers);
     const stateBytes = (4 * value_heads * key_dim * value_dim) / layout.tp;
-    const perToken = (8 * value_heads * key_dim * value_dim) / layout.tp / (0.5 * this.gpu.flops.bf16);
+    const perToken = (8 * value_heads * key_dim * value_dim) / layout.tp / (kernelFacts().linear_attention_reach * this.gpu.flops.bf16);
     this.operators.push({
       name: 'linear_state',
       layers,

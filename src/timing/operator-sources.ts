@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { InputError } from '../core/problem.js';
 import { requireHardware, type Hardware } from './catalogue.js';
 import { LayeredOperators, type Layer } from './layered-operators.js';
-import { RooflineOperators, TYPICAL } from './roofline-operators.js';
+import { kernelFacts } from './kernel-facts.js';
+import { RooflineOperators, typicalReach } from './roofline-operators.js';
 import { SiblingOperators } from './sibling-operators.js';
 import { decodeBundle, type BundledTables } from './tables/bundle.js';
 import { OperatorDatabase, compareVersions } from './tables/database.js';
@@ -46,7 +47,7 @@ export function embeddedOperators(hardware: string, engine: string, estimates = 
   add(own, '', (times) => times);
   const like = own === null ? gpu.kernels_like : undefined;
   if (like !== undefined) add(embeddedTables(like), ` on ${like}, scaled`, (times) => new SiblingOperators(gpu, times));
-  if (estimates) layers.push({ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) });
+  if (estimates) layers.push({ name: DATASHEET, times: new RooflineOperators(gpu, typicalReach()) });
   return { times: new LayeredOperators(gpu, layers), name: layers[0]?.name ?? 'nothing', own: own !== null };
 }
 
@@ -117,7 +118,7 @@ export function folderOperators({ path, hardware, engine, version, exact, estima
     return found;
   };
   const first: Layer = { name: `${engine} ${version}`, times: tables(engine, version), ...(exact ? {} : repaired(engine, version)) };
-  const last: Layer[] = estimates ? [{ name: DATASHEET, times: new RooflineOperators(gpu, TYPICAL) }] : [];
+  const last: Layer[] = estimates ? [{ name: DATASHEET, times: new RooflineOperators(gpu, typicalReach()) }] : [];
   if (exact) return { times: new LayeredOperators(gpu, [first, ...last]), name: first.name, own: true };
   const others = ENGINES.filter((name) => name !== engine && database.versions(hardware, name).length > 0).map((name): Layer => {
     const newest = database.versions(hardware, name)[0]!;
@@ -128,12 +129,13 @@ export function folderOperators({ path, hardware, engine, version, exact, estima
 
 /** Tables with rows faster than the GPU can be (perf-model section 1.5). */
 export function isBadTable(system: string, operator: string, from: string): boolean {
-  return system === 'h200_sxm' && operator === 'context_attention' && from === 'vllm 0.19.0';
+  return kernelFacts().distrusted.some((table) => table.system === system && table.operator === operator && `${table.backend} ${table.version}` === from);
 }
 
-/** True where block-scaled FP8 products hold launch overhead: vLLM's from 0.22 on (perf-model section 1.5). */
+/** True where block-scaled FP8 products hold launch overhead (perf-model section 1.5). */
 export function holdsLaunches(engine: string, version: string): boolean {
-  return engine === 'vllm' && compareVersions(version, '0.22.0') >= 0;
+  const since = kernelFacts().fp8_block_holds_launches[engine];
+  return since !== undefined && compareVersions(version, since) >= 0;
 }
 
 function repaired(engine: string, version: string): Pick<Layer, 'trusts'> {

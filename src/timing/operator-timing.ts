@@ -62,7 +62,7 @@ function staticPasses(kind: Kind, spec: Pick<TimingSpec, 'path' | 'miss'>, pool:
   return {
     operators: { worker, times: source.times, drafts, passes: { kind: 'static', lengthOffset: rules.decodeLengthOffset } },
     timing: { ...staticTiming(createStepTimes(forward, drafts), rules.decodeLengthOffset), extrapolates },
-    description: { source: kind, calibration: [sourceText(kind, source.name, borrowedText(source), pool, quant), 'error unknown'].join('; '), errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
+    description: { source: kind, calibration: sourceText(kind, source.name, borrowedText(source), pool, quant), errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
   };
 }
 
@@ -92,7 +92,7 @@ function calibratedTiming(passes: RealisticModel & { readonly quant: Quant }, ki
   const text = sourceText(kind, passes.tables, passes.borrowed, pool, passes.quant);
   if (kind === 'roofline' || spec.overheadMs != null || backend === undefined) {
     const physical: Physical = { ...TABLES_ONLY, hostMs: spec.overheadMs ?? 0 };
-    const overhead = `${spec.overheadMs ?? 0} ms host time per pass, not calibrated, error unknown`;
+    const overhead = `${spec.overheadMs ?? 0} ms host time per pass, not calibrated`;
     return {
       timing: realisticTiming(passes.compiled, physical, drafts),
       description: { source: kind, calibration: `${text}; ${overhead}`, errorPct: { ttft: null, tpot: null }, interval: null, evidence: null },
@@ -166,5 +166,6 @@ function sourceText(kind: Kind, tables: string, borrowed: readonly string[], { h
   const of = kind === 'roofline' ? `bounds from the ${tables}` : `kernel tables of ${tables} for ${engine.name} ${engine.version} on ${hardware}`;
   const experts = layout.moeTp * layout.moeEp > 1 ? `, experts tp ${layout.moeTp} ep ${layout.moeEp}` : '';
   const ranks = layout.attentionDp > 1 ? `, dp ${layout.attentionDp}` : '';
-  return [`${of}, tp ${layout.tp}${ranks}${experts}, ${quant.weights} weights, ${quant.kv} KV`, ...(borrowed.length > 0 ? [`borrowed: ${borrowed.join(', ')}`] : [])].join('; ');
+  const stages = layout.pp > 1 ? `, pp ${layout.pp}` : '';
+  return [`${of}, tp ${layout.tp}${stages}${ranks}${experts}, ${quant.weights} weights, ${quant.kv} KV`, ...(borrowed.length > 0 ? [`borrowed: ${borrowed.join(', ')}`] : [])].join('; ');
 }

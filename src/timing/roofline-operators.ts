@@ -1,6 +1,7 @@
 import * as bounds from './bounds.js';
 import type { AttentionShape, ExpertShape } from './bounds.js';
 import { linkBandwidth, type Hardware } from './catalogue.js';
+import { kernelFacts } from './kernel-facts.js';
 import type { Collective, LatentShape, OperatorTimes } from './operator-times.js';
 import type { QuantMode } from './quant.js';
 
@@ -18,7 +19,10 @@ export interface Reach {
 export const IDEAL: Reach = { gemm: 1, attention: 1, experts: 1, collective: 1, startUs: 0 };
 
 /** About what the measured tables show over large sizes; for operators that no table knows. */
-export const TYPICAL: Reach = { gemm: 0.75, attention: 0.6, experts: 0.5, collective: 0.6, startUs: 6 };
+export function typicalReach(): Reach {
+  const { start_us: startUs, ...shares } = kernelFacts().typical;
+  return { ...shares, startUs };
+}
 
 /** Operator times from the datasheet: the bound of each operator over the share of it that is reached. Answers everything. */
 export class RooflineOperators implements OperatorTimes {

@@ -47,6 +47,15 @@ describe('run.estimator: analytic', () => {
     closed.pools.forEach(({ saturation }, index) => expect(Math.abs(saturation - simulated.pools[index]!.saturation)).toBeLessThan(0.25));
   });
 
+  it('splits layers over pipeline stages, which only closed forms can time', async () => {
+    const answer = async (layout: string) => (await execute(scenario(`agg: {${layout}}`, 8, 'run.estimator=analytic'))).report;
+    const [flat, staged] = [await answer('tp: 2'), await answer('tp: 2, pp: 2')];
+    expect(staged.gpu.peak).toBe(4);
+    expect(staged.timing[0]!.calibration).toContain('tp 2, pp 2, ');
+    expect(staged.latency.ttft_ms.mean).not.toBe(flat.latency.ttft_ms.mean);
+    expect(() => scenario('agg: {tp: 2, pp: 2}', 8)).toThrow('pp');
+  });
+
   it('prints and draws without what it does not know', async () => {
     const { report, series } = await execute(scenario(DISAGG, 16, 'run.estimator=analytic', 'report.uncertainty=true'));
     const table = summaryTable(report);
