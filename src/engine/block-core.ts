@@ -30,7 +30,10 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     const { shape, startMs } = this;
     shape.groupPrefillTokens = groupPrefillTokens;
     shape.groupDecodeRequests = groupDecodeRequests;
-    if (this.inSpan) shape.decodeContextTokens = this.group.knownTokens;
+    if (this.inSpan) {
+      shape.decodeContextTokens = this.group.knownTokens;
+      if (this.config.timing.readsLongest) shape.decodeLongestTokens = this.group.longestKnown(this.running.first);
+    }
     return this.passEndMs(startMs);
   }
 
@@ -51,7 +54,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     if (this.emitsTokens()) this.barrenPasses = 0;
     else if (this.preemptedThisPass) this.barrenPasses++;
     this.countPass(1, this.endMs);
-    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
+    if (this.config.timing.extrapolates?.(this.shape)) this.countOutside(this.endMs - this.startMs);
     this.emitTokens();
     this.statistics.evictedBlocks = this.cache.pool.evicted;
   }
@@ -145,6 +148,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     const { sequences } = this;
     let requests = this.group.count;
     let contextTokens = this.group.knownTokens;
+    let longest = this.config.timing.readsLongest ? this.group.longestKnown(this.running.first) : 0;
     const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
     const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
     const promptsStandApart = recomputesAsPrefill && this.speculation === null;
@@ -154,9 +158,11 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
       if (sequences.passPromptTokens[request]! > 0 && (promptsStandApart || (!firstTokenCounts && sequences.generated[request] === 0))) continue;
       requests++;
       contextTokens += sequences.known(request);
+      if (longest < sequences.known(request)) longest = sequences.known(request);
     }
     this.shape.decodeRequests = requests;
     this.shape.decodeContextTokens = contextTokens;
+    this.shape.decodeLongestTokens = longest;
   }
 
   /** Tokens of a general pass: members first, then the others, all in running order; those go on as members. */

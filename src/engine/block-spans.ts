@@ -69,6 +69,7 @@ export abstract class BlockSpans extends BlockState {
     shape.decodeRequests = shape.groupDecodeRequests = group.count;
     shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
+    if (timing.readsLongest) shape.decodeLongestTokens = group.longestKnown(this.running.first);
     shape.occupiedBlocks = this.cache.pool.active;
     if (this.isPrefill) return span.planConstant(nowMs, 0, most, horizonMs);
     if (timing.decodeIgnoresContext) {
@@ -80,6 +81,7 @@ export abstract class BlockSpans extends BlockState {
     do {
       span.append(chargedMs(timing.decodeMs(shape), decodeSpeedup));
       shape.decodeContextTokens += group.count;
+      shape.decodeLongestTokens++;
     } while (span.passes < most && span.endMs < horizonMs);
   }
 
@@ -124,7 +126,7 @@ export abstract class BlockSpans extends BlockState {
   private countExtrapolated(passes: number): void {
     this.shape.decodeContextTokens = this.group.knownTokens;
     for (let pass = 0; pass < passes; pass++) {
-      if (this.config.timing.extrapolates!(this.shape)) this.statistics.extrapolatedPasses++;
+      if (this.config.timing.extrapolates!(this.shape)) this.countOutside(this.span.durationOf(pass));
       this.shape.decodeContextTokens += this.group.count;
     }
   }

@@ -15,7 +15,7 @@ export type Verdict = 'admit' | 'wait' | 'reject';
  * handoffs. Requests are numbers, their state is in `sequences`. Source: spec engine sections 2 and 8.2.
  */
 export abstract class BlockState {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: -0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, extrapolatedMs: -0, busyMs: -0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly sequences: Sequences;
   protected readonly cache: BlockCache;
   protected readonly waiting: RequestList;
@@ -205,5 +205,11 @@ export abstract class BlockState {
     this.statistics.passes += passes;
     this.statistics.busyMs += endMs - this.startMs;
     this.lastEndMs = endMs;
+  }
+
+  /** One pass outside the timing's calibration. */
+  protected countOutside(durationMs: number): void {
+    this.statistics.extrapolatedPasses++;
+    this.statistics.extrapolatedMs += durationMs;
   }
 }

@@ -77,6 +77,8 @@ export interface EngineStatistics {
   passes: number;
   /** Passes outside the timing source's calibration. */
   extrapolatedPasses: number;
+  /** Time of those passes. */
+  extrapolatedMs: number;
   /** Time inside passes, ms. */
   busyMs: number;
   preemptions: number;

@@ -16,6 +16,8 @@ export class Lockstep {
   tick = 0;
   /** Σ known tokens of the members. */
   knownTokens = 0;
+  /** Known tokens of the longest member less the ticks so far; NaN = it has left, -Infinity = no members. */
+  private longestBase = -Infinity;
   /** Members by the tick (mod blockTokens) at which they need a new block. */
   private readonly wheel: CountWheel;
   /** Members by (tick after which they have all their tokens, admission number). Entries of members that left early are stale. */
@@ -35,7 +37,9 @@ export class Lockstep {
     sequences.joinTick[request] = tick;
     sequences.finishTick[request] = tick + remaining;
     this.count++;
-    this.knownTokens += sequences.prompt[request]! + sequences.generated[request]!;
+    const known = sequences.prompt[request]! + sequences.generated[request]!;
+    this.knownTokens += known;
+    if (known - tick > this.longestBase) this.longestBase = known - tick;
     if (sequences.tracked[request] === 1) this.tracked.push(request);
     const bucket = modulo(tick - sequences.computed[request]!, this.blockTokens);
     sequences.bucket[request] = bucket;
@@ -49,7 +53,10 @@ export class Lockstep {
     this.update(request);
     sequences.blocks[request] = Math.ceil(sequences.computed[request]! / this.blockTokens);
     this.count--;
-    this.knownTokens -= sequences.prompt[request]! + sequences.generated[request]!;
+    const known = sequences.prompt[request]! + sequences.generated[request]!;
+    this.knownTokens -= known;
+    if (this.count === 0) this.longestBase = -Infinity;
+    else if (known - this.tick === this.longestBase) this.longestBase = NaN;
     if (sequences.tracked[request] === 1) this.tracked.splice(this.tracked.indexOf(request), 1);
     this.wheel.add(sequences.bucket[request]!, -1);
     sequences.bucket[request] = -1;
@@ -62,6 +69,20 @@ export class Lockstep {
     sequences.joinTick[request] = tick;
     sequences.generated[request]! += passes;
     sequences.computed[request]! += passes;
+  }
+
+  /** Known tokens of the longest member, 0 without members. Looked for from `first` on along the list only after a longest one left. */
+  longestKnown(first: number): number {
+    if (this.count === 0) return 0;
+    if (Number.isNaN(this.longestBase)) {
+      const { sequences } = this;
+      this.longestBase = -Infinity;
+      for (let request = first; request >= 0; request = sequences.next[request]!) {
+        if (sequences.bucket[request]! < 0) continue;
+        this.longestBase = Math.max(this.longestBase, sequences.prompt[request]! + sequences.generated[request]! - sequences.joinTick[request]!);
+      }
+    }
+    return this.longestBase + this.tick;
   }
 
   /** How many members need a new block `ahead` passes from now, and the bucket they are in. */

@@ -24,6 +24,8 @@ export class SglangGroup {
   tick = 0;
   /** Σ known tokens. */
   knownTokens = 0;
+  /** Known tokens of the longest less the ticks so far; NaN = it has left, -Infinity = nobody runs. In step only. */
+  private longestBase = -Infinity;
   private readonly shown = sequenceList();
   /** Where `insertDue` is, in `shown` and in order. */
   private showing = -1;
@@ -53,6 +55,7 @@ export class SglangGroup {
     this.knownTokens += sequence.known;
     this.fresh.push(sequence);
     if (!this.inStep) return;
+    this.longestBase = Math.max(this.longestBase, sequence.prompt - sequence.birthTick);
     if (sequence.tracked) this.tracked.push(sequence);
     this.wheel.add(sequence.birthTick - sequence.prompt, 1);
     // Without output to come it leaves before the next tick.
@@ -100,11 +103,24 @@ export class SglangGroup {
       if (sequence.node?.grower === sequence.request) this.catchUp(sequence, tick);
       else remove(this.shown, sequence);
       this.update(sequence);
+      if (this.members.size === 0) this.longestBase = -Infinity;
+      else if (sequence.prompt - sequence.birthTick === this.longestBase) this.longestBase = NaN;
       this.wheel.add(sequence.birthTick - sequence.prompt, -1);
       if (sequence.tracked) remove(this.tracked, sequence);
     }
     this.knownTokens -= sequence.known;
     sequence.runs = false;
+  }
+
+  /** Known tokens of the longest that runs; 0 = nobody does. */
+  longestKnown(): number {
+    if (!this.inStep) return this.running.reduce((longest, { known }) => Math.max(longest, known), 0);
+    if (this.members.size === 0) return 0;
+    if (Number.isNaN(this.longestBase)) {
+      this.longestBase = -Infinity;
+      for (const { prompt, birthTick } of this.members.values()) this.longestBase = Math.max(this.longestBase, prompt - birthTick);
+    }
+    return this.longestBase + this.tick;
   }
 
   generated(sequence: SglangSequence): number {

@@ -41,6 +41,7 @@ export class SglangSpan {
       durations[passes] = durationMs;
       ends[passes++] = endMs;
       shape.decodeContextTokens += shape.decodeRequests;
+      shape.decodeLongestTokens++;
       shape.occupiedBlocks += pagesPerPass;
     }
     this.passes = passes;

@@ -78,6 +78,7 @@ export abstract class SglangSpans extends SglangSteps {
     shape.decodeRequests = shape.groupDecodeRequests = group.running.length;
     shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
+    if (this.config.timing.readsLongest) shape.decodeLongestTokens = group.longestKnown();
     shape.occupiedBlocks = pages.active;
     this.span.open(nowMs);
     if (this.pageTokens === 1) this.planEven(most, horizonMs);
@@ -214,7 +215,7 @@ export abstract class SglangSpans extends SglangSteps {
     const { shape, group } = this;
     shape.decodeContextTokens = group.knownTokens;
     for (let pass = 0; pass < this.span.passes; pass++) {
-      if (this.config.timing.extrapolates!(shape)) this.statistics.extrapolatedPasses++;
+      if (this.config.timing.extrapolates!(shape)) this.countOutside(this.span.durations[pass]!);
       shape.decodeContextTokens += shape.decodeRequests;
     }
   }

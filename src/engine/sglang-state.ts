@@ -18,7 +18,7 @@ const RANKS_CONSERVATIVENESS = 0.3;
 
 /** State and commands of SGLang's scheduler. Source: spec engine sections 3.1 and 8.2. */
 export abstract class SglangState {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, extrapolatedMs: -0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly pages: SglangPages;
   protected readonly group: SglangGroup;
   protected readonly waiting = sequenceList();
@@ -238,5 +238,11 @@ export abstract class SglangState {
 
   protected notePeak(): void {
     if (this.pages.active > this.statistics.peakActiveBlocks) this.statistics.peakActiveBlocks = this.pages.active;
+  }
+
+  /** One pass outside the timing's calibration. */
+  protected countOutside(durationMs: number): void {
+    this.statistics.extrapolatedPasses++;
+    this.statistics.extrapolatedMs += durationMs;
   }
 }

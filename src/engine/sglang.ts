@@ -58,7 +58,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
   /** Schedules one pass; false when it would change nothing. */
   private formPass(nowMs: number): boolean {
     const { batch } = this;
-    this.shape.decodeRequests = this.shape.decodeContextTokens = 0;
+    this.shape.decodeRequests = this.shape.decodeContextTokens = this.shape.decodeLongestTokens = 0;
     this.emits = false;
     const promoted = this.promote(nowMs);
     this.formBatch(nowMs);
@@ -148,6 +148,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
     }
     this.shape.decodeRequests = running.length;
     this.shape.decodeContextTokens = group.knownTokens;
+    if (this.config.timing.readsLongest) this.shape.decodeLongestTokens = group.longestKnown();
   }
 
   private growthPages(): number {
@@ -246,7 +247,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
     const { statistics } = this;
     statistics.passes++;
     statistics.busyMs += this.endMs - this.startMs;
-    if (this.config.timing.extrapolates?.(this.shape)) statistics.extrapolatedPasses++;
+    if (this.config.timing.extrapolates?.(this.shape)) this.countOutside(this.endMs - this.startMs);
     statistics.evictedBlocks = this.pages.radix.evicted;
     this.tokens.tell(this.context.observer, this.startMs, this.endMs);
   }

@@ -9,6 +9,7 @@ import type { BlockView } from './verify.js';
 export function verifyLockstep(check: Check, { sequences, running, group, blockTokens }: BlockView, counted: Int32Array): void {
   let members = 0;
   let knownTokens = 0;
+  let longest = 0;
   let nextFinish = Infinity;
   for (let request = running.first; request >= 0; request = running.next[request]!) {
     const bucket = sequences.bucket[request]!;
@@ -18,6 +19,7 @@ export function verifyLockstep(check: Check, { sequences, running, group, blockT
     const known = sequences.known(request);
     const left = sequences.finishTick[request]! - group.tick;
     knownTokens += known + group.tick - sequences.joinTick[request]!;
+    longest = Math.max(longest, known + group.tick - sequences.joinTick[request]!);
     nextFinish = Math.min(nextFinish, left);
     check.equal(ABOUT.tokens, sequences.computed[request]!, known - 1, 'a member has computed all it knows but one token', request);
     check.that(ABOUT.tokens, left > 0, 'a member has tokens to come', request);
@@ -26,6 +28,7 @@ export function verifyLockstep(check: Check, { sequences, running, group, blockT
   }
   check.equal(ABOUT.requests, group.count, members, 'the group counts its members');
   check.equal(ABOUT.tokens, group.knownTokens, knownTokens, 'known tokens of the group = sum over its members');
+  check.equal(ABOUT.tokens, group.longestKnown(running.first), longest, 'the longest of the group = the longest of its members');
   check.equal(ABOUT.tokens, group.nextFinish(), nextFinish, 'the heap knows who finishes first');
   verifyWheel(check, group, blockTokens, counted);
 }

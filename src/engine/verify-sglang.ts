@@ -23,16 +23,19 @@ export function verifySglang(check: Check, view: SglangView): void {
   const owned = new OwnedPages(view.pages);
   let order = 0;
   let knownTokens = 0;
+  let longest = 0;
   for (const sequence of group.running) {
     const generated = group.generated(sequence);
     const known = sequence.prompt + generated;
     knownTokens += known;
+    longest = Math.max(longest, known);
     check.that(ABOUT.requests, sequence.runs && sequence.order > order, 'requests run in the order in which they joined', sequence.request);
     order = sequence.order;
     check.that(ABOUT.tokens, generated >= sequence.generated && generated <= sequence.output, 'no token is lost, and none made that was not asked for', sequence.request);
     owned.add(check, sequence, view.inStep ? view.pages.pagesFor(known) : sequence.pages);
   }
   check.equal(ABOUT.tokens, group.knownTokens, knownTokens, 'known tokens of the group = sum over those that run');
+  check.equal(ABOUT.tokens, group.longestKnown(), longest, 'the longest = the longest of those that run');
   for (const sequence of waiting) {
     check.that(ABOUT.requests, !sequence.runs, 'nobody waits who runs', sequence.request);
     check.that(ABOUT.tokens, sequence.materialised <= sequence.known, 'nothing is computed that is not known', sequence.request);

@@ -34,7 +34,7 @@ export function buildReport({ scenario, scenarioHash, observations, timing, capa
   const gpus = gpuPart(observations);
   const busiest = observations.pools.reduce((top, pool) => (busyRatio(pool) > busyRatio(top) ? pool : top));
   const rate = perSecond(set);
-  const sources = timing.map((source, index) => timingReport(observations.pools[index]!.name, source, observations.pools[index]!.extrapolatedPasses));
+  const sources = timing.map((source, index) => timingReport(observations.pools[index]!.name, source, observations.pools[index]!));
   const throughput = {
     requests_s: rate(set.requests),
     input_tok_s: rate(set.inputTokens),

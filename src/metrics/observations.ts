@@ -73,6 +73,8 @@ export interface PoolObservations {
   readonly passes: number;
   /** Passes outside the timing source's calibration. */
   readonly extrapolatedPasses: number;
+  /** Their share of the time inside passes, 0…1. */
+  readonly extrapolatedTimeRatio: number;
   /** Peak share of a worker's blocks in use, and preemptions, over all workers. */
   readonly kvPeakRatio: number;
   readonly preemptions: number;

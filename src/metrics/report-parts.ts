@@ -1,11 +1,12 @@
 import type { Scenario, SloSpec } from '../scenario/scenario.js';
 import type { TimingDescription } from '../timing/timing.js';
+import type { PoolObservations } from './observations.js';
 import type { Report, TimingReport } from './report.js';
 import { uncertaintyOf } from './uncertainty.js';
 
 /** Parts of report.json that simulated and estimated runs have in common (spec: scenario section 5). */
 
-export function timingReport(pool: string, { source, calibration, errorPct, interval, evidence, group }: TimingDescription, extrapolatedPasses: number | null): TimingReport {
+export function timingReport(pool: string, { source, calibration, errorPct, interval, evidence, group, measured }: TimingDescription, passes: Pick<PoolObservations, 'extrapolatedPasses' | 'extrapolatedTimeRatio'> | null): TimingReport {
   return {
     pool,
     source,
@@ -14,7 +15,9 @@ export function timingReport(pool: string, { source, calibration, errorPct, inte
     interval_ln: interval && { ttft: interval.ttftLn, tpot: interval.tpotLn },
     evidence,
     ...(group === undefined ? {} : { group }),
-    extrapolated_passes: extrapolatedPasses,
+    extrapolated_passes: passes?.extrapolatedPasses ?? null,
+    extrapolated_time_ratio: passes?.extrapolatedTimeRatio ?? null,
+    ...measured,
   };
 }
 

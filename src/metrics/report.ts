@@ -1,4 +1,4 @@
-import type { TimingDescription } from '../timing/timing.js';
+import type { MeasuredEvidence, TimingDescription } from '../timing/timing.js';
 import type { Uncertain } from './uncertainty.js';
 
 /** Nearest-rank distribution; null where there is no sample. */
@@ -16,7 +16,7 @@ export interface Latency {
 }
 
 /** How the passes of a pool were timed, and how far off that may be. */
-export interface TimingReport {
+export interface TimingReport extends Partial<MeasuredEvidence> {
   readonly pool: string;
   readonly source: string;
   readonly calibration: string;
@@ -28,6 +28,8 @@ export interface TimingReport {
   readonly group?: string;
   /** Null where no pass ran. */
   readonly extrapolated_passes: number | null;
+  /** Share of the time inside passes that these took, 0…1. */
+  readonly extrapolated_time_ratio: number | null;
 }
 
 /** report.json (`dynotwin.report/1`), key order as here. */

@@ -180,11 +180,12 @@ export class WorkerPool {
 
   observe(endMs: number): PoolObservations {
     this.count(endMs, 0);
-    const total = { passes: 0, extrapolated: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peak: 0 };
+    const total = { passes: 0, extrapolated: 0, extrapolatedMs: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peak: 0 };
     for (const { engine } of this.workers) {
       const statistics = engine.statistics;
       total.passes += statistics.passes;
       total.extrapolated += statistics.extrapolatedPasses;
+      total.extrapolatedMs += statistics.extrapolatedMs;
       total.busyMs += statistics.busyMs;
       total.preemptions += statistics.preemptions;
       total.hitBlocks += statistics.hitBlocks;
@@ -204,6 +205,7 @@ export class WorkerPool {
       busyMs: total.busyMs / this.ranks,
       passes: total.passes,
       extrapolatedPasses: total.extrapolated,
+      extrapolatedTimeRatio: total.busyMs === 0 ? 0 : total.extrapolatedMs / total.busyMs,
       kvPeakRatio: total.peak / this.config.kvBlocks,
       preemptions: total.preemptions,
       hitBlocks: total.hitBlocks,

@@ -59,6 +59,7 @@ export function passStepTimes(timing: PassTiming, { kvBlocks, blockTokens, speed
   const decodes = (b: number, s: number): void => {
     shape.decodeRequests = b;
     shape.decodeContextTokens = b * (s - 1);
+    shape.decodeLongestTokens = s - 1;
     shape.groupDecodeRequests = ranks * b;
   };
   const occupy = (tokensPerRequest: number): void => {

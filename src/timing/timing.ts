@@ -19,6 +19,8 @@ export interface PassShape {
   decodeRequests: number;
   /** Σ over them of known tokens L, new one excluded. */
   decodeContextTokens: number;
+  /** The longest of them; kept only for a timing that `readsLongest`. */
+  decodeLongestTokens: number;
   /** Prompt tokens computed and decode steps taken by all ranks that run this pass in lockstep, this one included. */
   groupPrefillTokens: number;
   groupDecodeRequests: number;
@@ -33,7 +35,7 @@ export interface PassShape {
 export function emptyPass(capacityBlocks: number, blockTokens: number): PassShape {
   return {
     prefillRequests: 0, prefillEndTokens: NaN, prefillStartTokens: NaN, prefillAttentionTokens2: NaN, prefillChunksMs: NaN,
-    decodeRequests: 0, decodeContextTokens: NaN, groupPrefillTokens: NaN, groupDecodeRequests: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
+    decodeRequests: 0, decodeContextTokens: NaN, decodeLongestTokens: 0, groupPrefillTokens: NaN, groupDecodeRequests: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
   };
 }
 
@@ -49,6 +51,8 @@ export interface PassTiming {
   chunkMs?(startTokens: number, endTokens: number): number;
   /** True when `decodeMs` of a pass without prompt work depends on the requests and the occupied blocks only, so that equal passes follow each other. */
   readonly decodeIgnoresContext?: boolean;
+  /** True when decode time depends on how far lengths differ: `PassShape.decodeLongestTokens` is then kept. */
+  readonly readsLongest?: boolean;
   /** True when a pass lies outside what the source was calibrated on; absent = it has no such bounds. */
   extrapolates?(shape: PassShape): boolean;
 }
@@ -79,6 +83,23 @@ export interface TimingDescription {
   readonly evidence: string | null;
   /** Names what shares most of its error (model, hardware, engine and precision alike); absent = nothing is known to. */
   readonly group?: string;
+  /** Source `measured` only. */
+  readonly measured?: MeasuredEvidence;
+}
+
+/** What a report says of a measured profile, keys as in report.json (spec calibration section 9). */
+export interface MeasuredEvidence {
+  readonly profile: string;
+  readonly data_sha256: string;
+  /** Held out, percent, by kind of pass. */
+  readonly errors: Readonly<Record<string, { readonly n: number; readonly median: number; readonly p90: number; readonly signed: number }>>;
+  readonly accepted: boolean;
+  /** Parts that were measured, and parts that stand on something else, with what. */
+  readonly measured: readonly string[];
+  readonly modelled: readonly string[];
+  /** Where the host's time comes from. */
+  readonly host: string;
+  readonly clocks: 'verified' | 'unverified' | 'unknown';
 }
 
 export interface CreatedTiming {

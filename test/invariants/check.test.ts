@@ -44,8 +44,9 @@ function runBoth(check: Check, workload: Workload, setup: Setup): void {
   const plain = finish(simulationOf(workload, setup));
   const stepped = finish(new Simulation({ ...config, check }, workload, expandBlocks(workload, config.pools[0]!.engine.blockTokens)));
   verifySame(check, stepped, plain);
-  const counted = ({ pools }: Observations) => pools.map(({ busyMs: _busy, ...rest }) => rest);
+  const counted = ({ pools }: Observations) => pools.map(({ busyMs: _busy, extrapolatedTimeRatio: _share, ...rest }) => rest);
   expect(counted(stepped)).toEqual(counted(plain));
+  stepped.pools.forEach(({ extrapolatedTimeRatio }, i) => expect(extrapolatedTimeRatio).toBeCloseTo(plain.pools[i]!.extrapolatedTimeRatio, 9));
   for (const figure of ['count', 'min', 'max'] as const) expect(stepped.gaps[figure]).toBe(plain.gaps[figure]);
   for (const percent of [1, 50, 90, 99]) expect(stepped.gaps.percentile(percent)).toBe(plain.gaps.percentile(percent));
 }

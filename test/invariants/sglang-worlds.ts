@@ -34,7 +34,8 @@ export const knobs = fc.record({
 });
 export type Knobs = typeof knobs extends fc.Arbitrary<infer T> ? T : never;
 
-const byTokens: PassTiming = { ...polynomialTiming('tokens'), extrapolates: ({ decodeContextTokens }) => decodeContextTokens > 60 };
+const polynomial = polynomialTiming('tokens');
+const byTokens: PassTiming = { ...polynomial, decodeMs: (shape) => polynomial.decodeMs(shape) + shape.decodeLongestTokens / 300, readsLongest: true, extrapolates: ({ decodeContextTokens }) => decodeContextTokens > 60 };
 
 /** The world's deployment with SGLang engines. */
 export function sglangSetup({ setup }: World, drawn: Knobs): Setup {

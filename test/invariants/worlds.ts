@@ -6,10 +6,11 @@ import type { FrontendSpec } from '../../src/scenario/scenario.js';
 import type { PassTiming } from '../../src/timing/timing.js';
 import { tokens, type LiteralRequest, type Setup } from '../support/simulate.js';
 
-/** Prices every chunk on its own and looks at the whole group: what an operator table does. The thirds show any other order of summation. */
+/** Prices every chunk on its own and looks at the whole group, its longest member too: what operator times do. The thirds show any other order of summation. */
 export const chunkTiming: PassTiming = {
   prefillMs: (shape) => shape.prefillChunksMs + shape.groupPrefillTokens / 7 + shape.groupDecodeRequests / 3,
-  decodeMs: (shape) => 1 + shape.groupDecodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.groupPrefillTokens / 7,
+  decodeMs: (shape) => 1 + shape.groupDecodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.decodeLongestTokens / 300 + shape.groupPrefillTokens / 7,
+  readsLongest: true,
   chunkMs: (start, end) => (end * end - start * start) / 3000,
 };
 

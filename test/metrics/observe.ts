@@ -26,6 +26,7 @@ export const pool = (over: Partial<PoolObservations> = {}): PoolObservations => 
   busyMs: 0,
   passes: 0,
   extrapolatedPasses: 0,
+  extrapolatedTimeRatio: 0,
   kvPeakRatio: 0,
   preemptions: 0,
   hitBlocks: 0,

@@ -6,7 +6,7 @@ import { fakeReport, runSeries } from '../report/fixtures.js';
 
 const REPORT = fakeReport(runSeries());
 
-const timing = (pool: string, interval_ln: TimingReport['interval_ln']): TimingReport => ({ pool, source: 'tables', calibration: '', error_pct: { ttft: null, tpot: null }, interval_ln, evidence: 'measured group', extrapolated_passes: 0 });
+const timing = (pool: string, interval_ln: TimingReport['interval_ln']): TimingReport => ({ pool, source: 'tables', calibration: '', error_pct: { ttft: null, tpot: null }, interval_ln, evidence: 'measured group', extrapolated_passes: 0, extrapolated_time_ratio: 0 });
 const figures = (timings: readonly TimingReport[], ttft: number | null, tpot: number | null, e2e: number | null): Pick<Report, 'timing' | 'latency' | 'throughput'> => {
   const mean = (value: number | null): Latency => ({ ...REPORT.latency.ttft_ms, mean: value });
   return { timing: timings, latency: { ...REPORT.latency, ttft_ms: mean(ttft), tpot_ms: mean(tpot), e2e_ms: mean(e2e) }, throughput: { ...REPORT.throughput, output_tok_s: 1000 } };

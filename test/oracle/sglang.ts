@@ -19,7 +19,7 @@ const RANKS_CONSERVATIVENESS = 0.3;
  * 1 B and 2 item 4.
  */
 export class SglangStepper implements EngineCore {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, extrapolatedMs: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   private readonly pages: SglangPages;
   private readonly inbox: SglangSequence[] = [];
   private readonly waiting: SglangSequence[] = [];
@@ -181,7 +181,10 @@ export class SglangStepper implements EngineCore {
     const { statistics, startMs, endMs } = this;
     statistics.passes++;
     statistics.busyMs += endMs - startMs;
-    if (this.config.timing.extrapolates?.(this.shape)) statistics.extrapolatedPasses++;
+    if (this.config.timing.extrapolates?.(this.shape)) {
+      statistics.extrapolatedPasses++;
+      statistics.extrapolatedMs += this.endMs - this.startMs;
+    }
     statistics.evictedBlocks = this.pages.radix.evicted;
     for (const request of this.emittedTokens) this.context.observer.token(request, endMs, startMs, endMs - startMs);
     this.emittedTokens.length = 0;
@@ -193,7 +196,7 @@ export class SglangStepper implements EngineCore {
   private formPass(nowMs: number): boolean {
     const { batch, waiting, running } = this;
     batch.clear();
-    this.shape.decodeRequests = this.shape.decodeContextTokens = 0;
+    this.shape.decodeRequests = this.shape.decodeContextTokens = this.shape.decodeLongestTokens = 0;
     this.emits = false;
     const promoted = this.promote(nowMs);
     if (this.spec.schedulePolicy === 'lpm') sortByPrefix(waiting, this.pages, this.config.engine.blockTokens);
@@ -283,6 +286,7 @@ export class SglangStepper implements EngineCore {
     for (const sequence of running) contextTokens += sequence.known;
     this.shape.decodeRequests = running.length;
     this.shape.decodeContextTokens = contextTokens;
+    this.shape.decodeLongestTokens = Math.max(0, ...running.map(({ known }) => known));
   }
 
   /** Pages that running requests `from` … need for their next `longest` tokens. */

@@ -15,7 +15,7 @@ export type Verdict = 'admit' | 'wait' | 'reject';
  * Source: spec engine section 2, compat parts 1 A and 2.
  */
 export abstract class Stepper implements EngineCore {
-  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
+  readonly statistics: EngineStatistics = { passes: 0, extrapolatedPasses: 0, extrapolatedMs: 0, busyMs: 0, preemptions: 0, hitBlocks: 0, evictedBlocks: 0, peakActiveBlocks: 0 };
   protected readonly cache: BlockCache;
   protected readonly waiting: Sequence[] = [];
   protected readonly running: Sequence[] = [];
@@ -50,7 +50,7 @@ export abstract class Stepper implements EngineCore {
     this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
       prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
-      decodeRequests: 0, decodeContextTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
+      decodeRequests: 0, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
     };
   }
 
@@ -156,7 +156,10 @@ export abstract class Stepper implements EngineCore {
   settle(endMs: number): void {
     this.endMs = endMs;
     this.statistics.passes++;
-    if (this.config.timing.extrapolates?.(this.shape)) this.statistics.extrapolatedPasses++;
+    if (this.config.timing.extrapolates?.(this.shape)) {
+      this.statistics.extrapolatedPasses++;
+      this.statistics.extrapolatedMs += this.endMs - this.startMs;
+    }
     this.statistics.busyMs += endMs - this.startMs;
     const emits = this.running.some((sequence) => sequence.computed >= sequence.known);
     if (emits) this.barrenPasses = 0;
@@ -337,6 +340,7 @@ export abstract class Stepper implements EngineCore {
   private countDecodes(): void {
     let requests = 0;
     let contextTokens = 0;
+    let longest = 0;
     const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
     const promptsStandApart = recomputesAsPrefill && this.speculation === null;
     const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
@@ -346,9 +350,11 @@ export abstract class Stepper implements EngineCore {
       if (sequence.passPromptTokens > 0 && (promptsStandApart || (!firstTokenCounts && sequence.generated === 0))) continue;
       requests++;
       contextTokens += known;
+      longest = Math.max(longest, known);
     }
     this.shape.decodeRequests = requests;
     this.shape.decodeContextTokens = contextTokens;
+    this.shape.decodeLongestTokens = longest;
   }
 
   private emitTokens(): void {

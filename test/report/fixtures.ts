@@ -46,7 +46,7 @@ export function fakeReport(series: RunSeries, name = 'quickstart'): Report {
   return {
     schema: 'dynotwin.report/1',
     scenario: { name, sha256: 'ab'.repeat(32), fidelity: 'realistic', seed: 42 },
-    timing: [{ pool: 'agg', source: 'fitted', calibration: 'Qwen3-32B on h200_sxm, vllm 0.24.0 (embedded coefficients)', error_pct: { ttft: 8.1, tpot: 4.2 }, interval_ln: null, evidence: null, extrapolated_passes: 12 }],
+    timing: [{ pool: 'agg', source: 'fitted', calibration: 'Qwen3-32B on h200_sxm, vllm 0.24.0 (embedded coefficients)', error_pct: { ttft: 8.1, tpot: 4.2 }, interval_ln: null, evidence: null, extrapolated_passes: 12, extrapolated_time_ratio: 0 }],
     requests: { total: 2004, completed: 2000, rejected: 4, cancelled: 0, failed: 0, unfinished: 0 },
     tokens: { input: 8_012_331, output: 388_120, reused: 3_120_640 },
     duration_ms: 480_123.5,

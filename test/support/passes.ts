@@ -18,13 +18,13 @@ export function promptPass(requests: number, end: number, start = 0, timing?: Pa
 
 /** A decode step; `length` = of the sequences, new token included. */
 export function decodePass(requests: number, length: number): PassShape {
-  return { ...NO_PASS, decodeRequests: requests, decodeContextTokens: requests * (length - 1), groupDecodeRequests: requests };
+  return { ...NO_PASS, decodeRequests: requests, decodeContextTokens: requests * (length - 1), decodeLongestTokens: length - 1, groupDecodeRequests: requests };
 }
 
 /** Prompts and decode steps in one pass. */
 export function mixedPass(prompts: PassShape, decodes: PassShape): PassShape {
-  const { decodeRequests, decodeContextTokens, groupDecodeRequests } = decodes;
-  return { ...prompts, decodeRequests, decodeContextTokens, groupDecodeRequests };
+  const { decodeRequests, decodeContextTokens, decodeLongestTokens, groupDecodeRequests } = decodes;
+  return { ...prompts, decodeRequests, decodeContextTokens, decodeLongestTokens, groupDecodeRequests };
 }
 
 /** Whole time of a pass, ms. */

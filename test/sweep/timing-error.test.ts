@@ -13,7 +13,7 @@ const BASE = fakeReport(runSeries());
 function timed(interval_ln: TimingReport['interval_ln'], { group, shape = 'tp2', errorPct = { ttft: null, tpot: null } }: { group?: string; shape?: string; errorPct?: TimingReport['error_pct'] } = {}): Report {
   return {
     ...BASE,
-    timing: [{ pool: 'agg', source: 'tables', calibration: '', error_pct: errorPct, interval_ln, evidence: null, ...(group === undefined ? {} : { group }), extrapolated_passes: 0 }],
+    timing: [{ pool: 'agg', source: 'tables', calibration: '', error_pct: errorPct, interval_ln, evidence: null, ...(group === undefined ? {} : { group }), extrapolated_passes: 0, extrapolated_time_ratio: 0 }],
     pools: [{ ...BASE.pools[0]!, shape }],
   };
 }

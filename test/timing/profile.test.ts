@@ -18,7 +18,7 @@ const fresh = (): string => join(folder, `p${files++}.npz`);
 
 const shape = (fields: Partial<PassShape>): PassShape => ({
   prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
-  decodeRequests: 0, decodeContextTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1000, blockTokens: 10, ...fields,
+  decodeRequests: 0, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1000, blockTokens: 10, ...fields,
 });
 const prefill = (tokens: number): PassShape => shape({ prefillRequests: 1, prefillEndTokens: tokens + 7, prefillStartTokens: 7 });
 const decode = (requests: number, context: number, blocks = 0): PassShape => shape({ decodeRequests: requests, decodeContextTokens: context, occupiedBlocks: blocks });
