@@ -7,7 +7,7 @@ import { completedSet, goodput, gpuSeconds, perSecond, type CompletedSet } from 
 import { STATUS, type Observations, type PoolObservations } from './observations.js';
 import { fromGaps } from './replay-report.js';
 import { costReport, sloReport, timingReport, tokensPerUser, uncertaintyPart } from './report-parts.js';
-import type { Latency, Report } from './report.js';
+import type { Latency, Report, TimingReport } from './report.js';
 
 /** From this busy share of a pool on, its latencies say little but that it is full. */
 const SATURATED = 0.9;
@@ -63,7 +63,7 @@ export function buildReport({ scenario, scenarioHash, observations, timing, capa
     gpu: { peak: gpus.peak, hours: gpus.hours },
     ...(scenario.gpuHourPrice === null ? {} : { cost: costReport(scenario.gpuHourPrice * gpus.hours, set.inputTokens, set.outputTokens) }),
     pools: observations.pools.map((pool, index) => poolPart(pool, scenario, saturation(throughput.requests_s, capacity?.[index], busyRatio(pool)))),
-    warnings: [...observations.warnings, ...ownWarnings(observations, requests, busiest)].map(({ code, path, what }) => ({ code, path, message: what })),
+    warnings: [...observations.warnings, ...ownWarnings(observations, sources, requests, busiest)].map(({ code, path, what }) => ({ code, path, message: what })),
   };
 }
 
@@ -159,7 +159,7 @@ function poolPart(pool: PoolObservations, scenario: Scenario, share: number): Re
   };
 }
 
-function ownWarnings(observations: Observations, requests: Report['requests'], busiest: PoolObservations): Problem[] {
+function ownWarnings(observations: Observations, timing: readonly TimingReport[], requests: Report['requests'], busiest: PoolObservations): Problem[] {
   const warnings: Problem[] = [];
   const busy = busyRatio(busiest);
   if (busy >= SATURATED) {
@@ -175,6 +175,9 @@ function ownWarnings(observations: Observations, requests: Report['requests'], b
   for (const { role, passes, extrapolatedPasses } of observations.pools) {
     if (extrapolatedPasses === 0) continue;
     warnings.push({ code: 'W-EXTRAPOLATED', path: `deployment.${role}`, what: `${extrapolatedPasses} of ${passes} passes lie outside the sizes the timing source was calibrated on` });
+  }
+  for (const proxy of new Set(timing.map((source) => source.proxy))) {
+    if (proxy != null) warnings.push({ code: 'W-ENGINE-PROXY', path: 'timing.source', what: `pass times are those of ${proxy}` });
   }
   return warnings;
 }

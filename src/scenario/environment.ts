@@ -81,9 +81,11 @@ export interface Environment {
   /** The timing source `auto` picks, or that the wanted one covers this combination. */
   timingSource(question: {
     readonly wanted: 'auto' | TimingSpec['source'];
-    /** Of a profile or of operator tables. */
+    /** Of a planner profile, operator tables or a measured profile. */
     readonly path?: string | undefined;
     readonly miss?: 'error' | 'estimate' | undefined;
+    /** What profiles are taken beside those of the engine. */
+    readonly allow?: TimingSpec['allow'] | undefined;
     /** Closed forms ask for whole passes alone. */
     readonly closedForms?: boolean;
     readonly model: string | null;

@@ -322,16 +322,17 @@ const scenarioFields: MapKind['fields'] = {
   timing: field(
     map(
       {
-        source: field(choice(['auto', 'tables', 'fitted', 'roofline', 'polynomial', 'fixed', 'profile'], ['measured']), 'Forward-pass times', 'auto'),
-        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), or folder of operator tables, relative to this file; with profile or tables'),
+        source: field(choice(['auto', 'tables', 'measured', 'fitted', 'roofline', 'polynomial', 'fixed', 'profile']), 'Forward-pass times', 'auto'),
+        path: field({ type: 'path', example: 'perf_data.npz' }, 'Planner profile (.npz, or a folder of the profiler), folder of operator tables, or folder of a measured profile, relative to this file; with profile, tables or measured'),
         prefill: field(quantity('time'), 'Duration of prefill work, with fixed'),
         decode: field(quantity('time'), 'Duration of a decode step, with fixed'),
-        overhead: field(quantity('time', { words: ['calibrated'] }), 'Host time of every pass, with tables or roofline; calibrated = what measured serving shows beyond the kernels (tables, realistic)', 'calibrated'),
-        miss: field(choice(['error', 'estimate']), 'Where tables lack an operator: an error, or an estimate from the datasheet', 'error with path, else estimate'),
+        overhead: field(quantity('time', { words: ['calibrated'] }), "Host time of every pass, with tables, roofline or measured; calibrated = what measured serving shows beyond the kernels (tables, realistic), or the profile's own (measured)", 'calibrated'),
+        miss: field(choice(['error', 'estimate']), 'Where tables lack an operator, or a pass lies more than twice beyond what was measured: an error, or an estimate', 'error with path or measured, else estimate'),
+        allow: field({ type: 'list', of: choice(['engine', 'host', 'synthetic']) }, 'Measured profiles taken all the same: of another engine, its host times too, of no GPU', '[]'),
         speedup: field(atLeast(0), 'Divides every pass time; 0 = 1', '1'),
         decode_speedup: field(atLeast(0), 'Divides decode time as well; 0 = 1', '1'),
       },
-      { main: ['source'], later: ['allow'] },
+      { main: ['source'] },
     ),
     'Where forward-pass times come from',
     'auto',

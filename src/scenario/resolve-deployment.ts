@@ -94,7 +94,7 @@ function resolveMode(reader: Reader): readonly Role[] {
 
 /** True for sources that time a model on hardware. */
 function usesNames(wanted: Common['wantedTiming']): boolean {
-  return wanted === 'auto' || wanted === 'fitted' || wanted === 'tables' || wanted === 'roofline';
+  return wanted === 'auto' || wanted === 'fitted' || wanted === 'tables' || wanted === 'roofline' || wanted === 'measured';
 }
 
 /** A model and its hardware may be left out only where no time and no memory depends on them. */
@@ -217,6 +217,7 @@ function resolveTransfer({ reader, environment, fidelity, model }: Common, kv: Q
 
 /** Why a host time per pass changes nothing; null = it counts. */
 function operatorOverhead(reader: Reader, source: Source, fidelity: Fidelity, isTime: boolean): string | null {
+  if (source === 'measured') return null;
   if (source !== 'tables' && source !== 'roofline') return `not read by source ${source}`;
   if (fidelity !== 'realistic') return `${fidelity} adds nothing to the kernels of a pass`;
   if (!isTime && source === 'roofline' && reader.has('timing.overhead')) return 'bounds from the datasheet are not calibrated';
@@ -228,9 +229,10 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const named = model !== null && hardware !== null;
   const needsNames = usesNames(wantedTiming);
   const path = resolveProfilePath(reader, wantedTiming);
+  const allow = reader.list('timing.allow') as TimingSpec['allow'];
   const sources = pools.map((pool): Source => {
     if (needsNames && !named) return 'polynomial';
-    const answer = environment.timingSource({ wanted: wantedTiming, path, miss: reader.choice<'error' | 'estimate'>('timing.miss'), closedForms: common.closedForms, model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
+    const answer = environment.timingSource({ wanted: wantedTiming, path, miss: reader.choice<'error' | 'estimate'>('timing.miss'), allow, closedForms: common.closedForms, model, hardware, engine: pool.engine, tp: pool.tp, layout: layoutOf(pool), quant: pool.quant, fidelity });
     if (answer.ok) return answer.value;
     report(reader, pool.role, answer.problem);
     return 'polynomial';
@@ -239,16 +241,18 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
   const other = sources.findIndex((candidate) => candidate !== source);
   if (other > 0) reader.problem('E-HARDWARE', 'timing.source', `${source} covers ${pools[0]!.role}, ${sources[other]} covers ${pools[other]!.role}`, 'set timing.source for both');
   const decodeSpeedup = reader.number('timing.decode_speedup') ?? 1;
-  if (speculative && source === 'fitted') reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'fitted timing does not know draft tokens', "remove it or set 'timing: tables'");
+  if (speculative && (source === 'fitted' || source === 'measured')) reader.problem('E-UNSUPPORTED', 'deployment.speculative', `${source} timing does not know draft tokens`, "remove it or set 'timing: tables'");
   if (speculative && decodeSpeedup > 0 && decodeSpeedup !== 1) reader.problem('E-CONFLICT', 'timing.decode_speedup', `deployment.speculative is set at line ${reader.line('deployment.speculative')}`, 'keep one');
   const fixed = source === 'fixed';
   if (!fixed) for (const name of ['prefill', 'decode']) reader.unread(`timing.${name}`, `not read by source ${source}`, 'remove it or set source: fixed');
-  const operators = source === 'tables' || source === 'roofline';
+  const operators = source === 'tables' || source === 'roofline' || source === 'measured';
   const overheadMs = reader.number('timing.overhead');
   const miss = reader.choice<'error' | 'estimate'>('timing.miss');
   const overhead = operatorOverhead(reader, source, fidelity, overheadMs !== undefined);
   if (overhead !== null) reader.unreadFields('timing.overhead', overhead, 'remove it');
-  if (source !== 'tables') reader.unreadFields('timing.miss', `not read by source ${source}`, 'remove it or set source: tables');
+  const misses = source === 'tables' || source === 'measured';
+  if (!misses) reader.unreadFields('timing.miss', `not read by source ${source}`, 'remove it or set source: tables or measured');
+  if (source !== 'measured') reader.unreadFields('timing.allow', `not read by source ${source}`, 'remove it or set source: measured');
   const duration = (name: string, example: string): number =>
     fixed ? reader.required(`timing.${name}`, reader.number(`timing.${name}`), 0, `add '${name}: ${example}'`) : 0;
   return {
@@ -257,16 +261,17 @@ function resolveTiming(common: Common, pools: readonly PoolSpec[]): TimingSpec {
     decodeMs: duration('decode', '5 ms'),
     ...(path === undefined ? {} : { path }),
     ...(operators && overheadMs !== undefined && overhead === null ? { overheadMs } : {}),
-    ...(source === 'tables' && miss !== undefined ? { miss } : {}),
+    ...(misses && miss !== undefined ? { miss } : {}),
+    ...(source === 'measured' && allow !== undefined && allow.length > 0 ? { allow } : {}),
     speedup: reader.number('timing.speedup') ?? 1,
     decodeSpeedup,
   };
 }
 
-/** The file of `timing.source: profile`. */
+/** The file or folder that `timing.source` reads. */
 function resolveProfilePath(reader: Reader, wanted: Common['wantedTiming']): string | undefined {
-  if (wanted !== 'profile' && wanted !== 'tables') {
-    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile or tables');
+  if (wanted !== 'profile' && wanted !== 'tables' && wanted !== 'measured') {
+    reader.unread('timing.path', `not read by source ${wanted}`, 'remove it or set source: profile, tables or measured');
     return undefined;
   }
   const path = reader.text('timing.path');

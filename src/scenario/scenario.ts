@@ -190,16 +190,18 @@ export interface RouterSpec {
 }
 
 export interface TimingSpec {
-  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile' | 'tables' | 'roofline';
+  readonly source: 'polynomial' | 'fixed' | 'fitted' | 'profile' | 'tables' | 'roofline' | 'measured';
   /** `fixed` only, ms. */
   readonly prefillMs: number;
   readonly decodeMs: number;
-  /** `profile` and `tables`: file or folder, absolute or relative to the current folder. */
+  /** `profile`, `tables` and `measured`: file or folder, absolute or relative to the current folder. */
   readonly path?: string;
-  /** `tables` and `roofline`: host time of every pass, ms; null or absent = what measured serving shows (`realistic`), else none. */
+  /** `tables`, `roofline` and `measured`: host time of every pass, ms; null or absent = what measured serving shows (`realistic`) or the profile's own, else none. */
   readonly overheadMs?: number | null;
-  /** `tables`: what happens where they lack an operator; absent = estimate with the tables that ship, error with a folder's. */
+  /** `measured`: what happens with passes far beyond those measured, absent = error. `tables`: where they lack an operator; absent = estimate with the tables that ship, error with a folder's. */
   readonly miss?: 'error' | 'estimate';
+  /** `measured`: takes profiles of another engine, their host times too, or of no GPU. */
+  readonly allow?: readonly ('engine' | 'host' | 'synthetic')[];
   readonly speedup: number;
   readonly decodeSpeedup: number;
 }

@@ -23,7 +23,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
   const document = new Document({
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
-    deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline'].includes(timing.source), folder, simulated),
+    deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline', 'measured'].includes(timing.source), folder, simulated),
     ...(simulated ? { router: routerData(scenario.router) } : {}),
     ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
@@ -31,6 +31,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),
       ...(timing.overheadMs == null ? {} : { overhead: time(timing.overheadMs) }),
       ...(timing.miss === undefined ? {} : { miss: timing.miss }),
+      ...(timing.allow === undefined ? {} : { allow: [...timing.allow] }),
       ...(timing.source === 'fixed' ? { prefill: time(timing.prefillMs), decode: time(timing.decodeMs) } : {}),
       speedup: timing.speedup,
       decode_speedup: timing.decodeSpeedup,

@@ -4,13 +4,16 @@ import type { Quant, TimingSpec } from '../scenario/scenario.js';
 import { findHardware, findModel, gpusPerFabric, hardwareNames, modelNames, requireBackend, requireHardware, requireModel } from './catalogue.js';
 import { kvTransferBytesPerToken } from './footprint.js';
 import { inferQuant, resolveQuant } from './infer-quant.js';
+import type { Layout } from './layout.js';
 import { searchShapes } from './legal-layouts.js';
+import { measuredTiming } from './measured/measured.js';
+import { findProfile } from './measured/profiles.js';
 import { fittedCoverage } from './fitted.js';
 import { kvElementBytes } from './operators.js';
 import { readProfile } from './profile-table.js';
 import { kvBlocks } from './memory.js';
 import { hasShippedTables, tablesFolder } from './operator-sources.js';
-import { createTiming } from './registry.js';
+import { createTiming, measuredQuestion } from './registry.js';
 
 type SourceQuestion = Parameters<Environment['timingSource']>[0];
 type Source = TimingSpec['source'];
@@ -42,7 +45,10 @@ function engineDefaults(engine: string): EngineDefaults {
   return { version: default_version, blockTokens: block_tokens, memoryFraction: memory_fraction };
 }
 
-/** `auto`: the first of tables, fitted and roofline that covers the shape; `dynosim` falls back to its polynomial. */
+/**
+ * `auto`: the first of a measured profile of this engine, tables, a measured profile whose kernels stand in, fitted and roofline that covers
+ * the shape; `dynosim` falls back to its polynomial.
+ */
 function timingSource(question: SourceQuestion): Checked<Source> {
   const { wanted, fidelity } = question;
   switch (wanted) {
@@ -56,10 +62,14 @@ function timingSource(question: SourceQuestion): Checked<Source> {
     case 'tables':
     case 'roofline':
       return operatorSource(wanted, question);
+    case 'measured':
+      return measuredSource(question);
     case 'auto': {
+      if (fidelity === 'realistic' && !question.closedForms && hasProfile(question, false)) return { ok: true, value: 'measured' };
       const tables = operatorSource('tables', question);
       if (tables.ok) return tables;
       if (fidelity === 'dynosim') return { ok: true, value: 'polynomial' };
+      if (fidelity === 'realistic' && !question.closedForms && hasProfile(question, true)) return { ok: true, value: 'measured' };
       const fitted = fittedSource(question);
       if (fitted.ok) return fitted;
       const roofline = operatorSource('roofline', question);
@@ -67,6 +77,29 @@ function timingSource(question: SourceQuestion): Checked<Source> {
     }
   }
 }
+
+/** True where a profile that ships serves the shape: of its own engine, or (`proxy`) of another. */
+function hasProfile({ model, hardware, engine, tp, layout, quant }: SourceQuestion, proxy: boolean): boolean {
+  if (model === null || hardware === null) return false;
+  return findProfile(measuredQuestion({}, { model, hardware, engine, layout: layout ?? wholeLayout(tp), quant, role: 'agg' }), proxy) !== null;
+}
+
+/** A profile serves what it was measured for. */
+function measuredSource({ model, hardware, engine, tp, layout, quant, path, allow = [] }: SourceQuestion): Checked<Source> {
+  const missing = missingName(model, hardware);
+  if (missing !== null) return { ok: false, problem: missing };
+  const question = measuredQuestion({ allow }, { model: model!, hardware: hardware!, engine, layout: layout ?? wholeLayout(tp), quant, role: 'agg' });
+  try {
+    measuredTiming(path === undefined ? {} : { path }, question, { passes: 'shared' });
+    return { ok: true, value: 'measured' };
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const { code, path: field = 'timing.source', what, hint } = error.problems[0]!;
+    return { ok: false, problem: { code, field, what, ...(hint === undefined ? {} : { hint }) } };
+  }
+}
+
+const wholeLayout = (tp: number): Layout => ({ tp, pp: 1, attentionDp: 1, moeTp: 1, moeEp: 1 });
 
 /** Operators cover what they can be put together for. */
 function operatorSource(source: 'tables' | 'roofline', { model, hardware, engine, tp, layout, quant, path, miss, fidelity, closedForms = false }: SourceQuestion): Checked<Source> {

@@ -1,8 +1,12 @@
 import { InputError } from '../core/problem.js';
 import type { EngineSpec, Quant, TimingSpec } from '../scenario/scenario.js';
+import { requireHardware, requireModel } from './catalogue.js';
 import { fittedTiming } from './fitted.js';
 import { FIXED_DESCRIPTION, fixedTiming } from './fixed.js';
+import { inferQuant } from './infer-quant.js';
 import type { Layout } from './layout.js';
+import { measuredTiming } from './measured/measured.js';
+import type { MeasuredQuestion } from './measured/profiles.js';
 import { POLYNOMIAL_DESCRIPTION, polynomialTiming } from './polynomial.js';
 import { profileDescription, profileTiming } from './profile.js';
 import { readProfile } from './profile-table.js';
@@ -33,6 +37,7 @@ const sources: Readonly<Record<TimingSpec['source'], Create>> = {
   profile: (spec, _pool, rules) => createProfile(spec.path, rules),
   tables: (spec, pool, rules) => operatorTiming('tables', spec, operatorPool(pool), rules),
   roofline: (spec, pool, rules) => operatorTiming('roofline', spec, operatorPool(pool), rules),
+  measured: (spec, pool, rules) => measuredTiming(spec, measuredQuestion(spec, operatorPool(pool)), rules),
 };
 
 /**
@@ -40,6 +45,11 @@ const sources: Readonly<Record<TimingSpec['source'], Create>> = {
  */
 export function createTiming(spec: TimingSpec, pool: TimedPool, rules: TimingRules): CreatedTiming {
   return sources[spec.source](spec, pool, rules);
+}
+
+/** What a pool asks of measured profiles. */
+export function measuredQuestion({ allow = [] }: Pick<TimingSpec, 'allow'>, { model, hardware, engine, layout, quant }: OperatorTimedPool): MeasuredQuestion {
+  return { model, hardware, engine, layout, quant: quant ?? inferQuant(requireModel(model), requireHardware(hardware), engine.name), allow };
 }
 
 function operatorPool({ model, hardware, engine, tp, layout, quant, role = 'agg', load }: TimedPool): OperatorTimedPool {

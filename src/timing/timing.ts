@@ -100,6 +100,8 @@ export interface MeasuredEvidence {
   /** Where the host's time comes from. */
   readonly host: string;
   readonly clocks: 'verified' | 'unverified' | 'unknown';
+  /** `WORKER for ENGINE` where the kernels are another engine's; null = its own. */
+  readonly proxy: string | null;
 }
 
 export interface CreatedTiming {

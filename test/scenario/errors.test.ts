@@ -45,7 +45,7 @@ describe('bad input', () => {
     ['run: {seed: 7 s}', "test.yaml:3:13: error E-UNIT: run.seed: '7 s' is a time; write an integer of at least 0, without a unit"],
     ['run: {fidelity: real}', "test.yaml:3:17: error E-ENUM: run.fidelity: 'real' is not one of realistic, dynosim, aisimulate; use one of these"],
     ['run: {capture: [requests, passes]}', "test.yaml:3:27: error E-UNSUPPORTED: run.capture.1: 'passes' is not supported yet; use one of requests, timeline"],
-    ['timing: measured', "test.yaml:3:9: error E-UNSUPPORTED: timing.source: 'measured' is not supported yet; use one of auto, tables, fitted, roofline, polynomial, fixed, profile"],
+    ['timing: {source: measured, allow: [anything]}', "test.yaml:3:36: error E-ENUM: timing.allow.0: 'anything' is not one of engine, host, synthetic; use one of these"],
     ['timing: {source: fixed, prefill: 20 ms}', "test.yaml:3:1: error E-MISSING: timing.decode: required; add 'decode: 5 ms'"],
     ['timing: {prefill: 20 ms}', 'test.yaml:3:10: error E-NO-EFFECT: timing.prefill: not read by source fitted; remove it or set source: fixed'],
     ['timings: polynomial', "test.yaml:3:1: error E-FIELD: timings: unknown field; did you mean 'timing'?"],

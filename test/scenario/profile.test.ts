@@ -17,7 +17,7 @@ describe('planner profiles', () => {
   });
 
   it('are read by their own source only', () => {
-    expect(problemsOf(() => load(scenarioText('timing: {path: p.npz}')))).toEqual(['test.yaml:3:10: error E-NO-EFFECT: timing.path: not read by source auto; remove it or set source: profile or tables']);
+    expect(problemsOf(() => load(scenarioText('timing: {path: p.npz}')))).toEqual(['test.yaml:3:10: error E-NO-EFFECT: timing.path: not read by source auto; remove it or set source: profile, tables or measured']);
   });
 
   it('that cannot be read are errors of the field', () => {
