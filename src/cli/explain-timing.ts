@@ -92,7 +92,7 @@ function meanLengths({ workload: { source } }: Scenario, { requestCount, promptT
   return { isl: mean(promptTokens), osl: mean(outputTokens) };
 }
 
-function passesOf({ timing, operators }: CreatedTiming, pool: PoolSpec, { timing: spec, workload }: Scenario, isl: number, context: number): PassBreakdown[] {
+function passesOf({ timing, operators, breakdown }: CreatedTiming, pool: PoolSpec, { timing: spec, workload }: Scenario, isl: number, context: number): PassBreakdown[] {
   const b = decodeRequests(pool, workload.load, context);
   const decodeSpeedup = (spec.speedup || 1) * (spec.decodeSpeedup || 1);
   const { engine, role } = pool;
@@ -103,7 +103,8 @@ function passesOf({ timing, operators }: CreatedTiming, pool: PoolSpec, { timing
       { kind: 'decode', requests: b, tokens: context, kernels: null, added: [], ms: steps.decodeMs(b, context + 1) },
     ];
   };
-  const passes = operators === undefined ? whole() : [prefillBreakdown(operators, isl, spec.speedup), decodeBreakdown(operators, b, context, decodeSpeedup)];
+  const apart = (): PassBreakdown[] => (breakdown === undefined ? whole() : [breakdown.prefill(isl, spec.speedup), breakdown.decode(b, context, decodeSpeedup)]);
+  const passes = operators === undefined ? apart() : [prefillBreakdown(operators, isl, spec.speedup), decodeBreakdown(operators, b, context, decodeSpeedup)];
   return passes.filter(({ kind }) => role === 'agg' || role === kind);
 }
 

@@ -125,7 +125,7 @@ class Rows {
 }
 
 /** A time that grows step by step; steps that change nothing are left out. */
-class Ladder {
+export class Ladder {
   readonly added: Addition[] = [];
 
   constructor(public ms: number) {}

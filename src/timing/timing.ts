@@ -1,3 +1,4 @@
+import type { MeasuredBreakdown } from './measured/explain.js';
 import type { OperatorBasis } from './operator-basis.js';
 
 /**
@@ -109,6 +110,7 @@ export interface CreatedTiming {
   readonly description: TimingDescription;
   /** What a request passes before the engine, where the source knows it: ms, and serial ms per 1,000 prompt tokens. */
   readonly frontend?: { readonly fixedMs: number; readonly serialMsPerKiloToken: number };
-  /** Absent = the source times passes as a whole. */
+  /** Absent = the source times passes as a whole, or (`breakdown`) takes them apart itself. */
   readonly operators?: OperatorBasis;
+  readonly breakdown?: MeasuredBreakdown;
 }

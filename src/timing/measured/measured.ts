@@ -4,6 +4,7 @@ import { requireHardware, requireModel } from '../catalogue.js';
 import type { CreatedTiming, MeasuredEvidence, PassTiming, TimingRules } from '../timing.js';
 import { communicationOf } from './communication.js';
 import type { Geometry } from './geometry.js';
+import { measuredBreakdown } from './explain.js';
 import { passOperators, type HostTimes, type PassOperators } from './law.js';
 import { MeasuredTiming, type MeasuredPasses } from './measured-timing.js';
 import { modelGeometry } from './model-geometry.js';
@@ -24,15 +25,16 @@ export function measuredTiming(spec: Pick<TimingSpec, 'path' | 'overheadMs' | 'm
   const keepsHost = !proxy || question.allow.includes('host');
   const key = JSON.stringify([question.engine.name, question.engine.version, spec.overheadMs, spec.miss, keepsHost, rules.passes]);
   const operators = operatorsOf(profile, question);
+  const passes = passesOf(profile, operators.operators, hostOf(profile, spec.overheadMs, keepsHost), spec.miss === 'estimate');
   let known = created.get(profile);
   if (known === undefined) created.set(profile, (known = new Map()));
   let timing = known.get(key);
   if (timing === undefined) {
-    timing = new MeasuredTiming(passesOf(profile, operators.operators, hostOf(profile, spec.overheadMs, keepsHost), spec.miss === 'estimate'), rules.passes === 'static');
+    timing = new MeasuredTiming(passes, rules.passes === 'static');
     known.set(key, timing);
   }
   const evidence = evidenceOf(found, question, operators.communication, spec.overheadMs, keepsHost);
-  return { timing, description: { source: 'measured', calibration: calibrationText(profile, evidence), errorPct: { ttft: heldOut(profile, 'prefill'), tpot: heldOut(profile, 'decode') }, interval: null, evidence: 'measured passes', group: `measured ${profile.name}`, measured: evidence } };
+  return { timing, breakdown: measuredBreakdown(passes, `${profile.identity.engine.name} ${profile.identity.engine.version}`), description: { source: 'measured', calibration: calibrationText(profile, evidence), errorPct: { ttft: heldOut(profile, 'prefill'), tpot: heldOut(profile, 'decode') }, interval: null, evidence: 'measured passes', group: `measured ${profile.name}`, measured: evidence } };
 }
 
 function requireProfile(path: string | undefined, question: MeasuredQuestion): FoundProfile {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compileAllReduce } from '../../../src/timing/forms.js';
+import { measuredBreakdown } from '../../../src/timing/measured/explain.js';
 import { gpuParts, memoryUs, MEMORY_BYTES, passMs, passOperators, type Sequence } from '../../../src/timing/measured/law.js';
 import { MeasuredTiming, type MeasuredPasses } from '../../../src/timing/measured/measured-timing.js';
 import { NO_PASS } from '../../support/passes.js';
@@ -115,5 +116,21 @@ describe('the tables and the law', () => {
     expect(() => timing.extrapolates(decode(1025, 100))).toThrow(/E-DOMAIN.*1025 decodes at 100 tokens is 2\.0 times beyond.*miss: estimate/);
     expect(() => timing.extrapolates({ ...NO_PASS, prefillRequests: 1, prefillEndTokens: 20000, prefillStartTokens: 0 })).toThrow(/20000 prompt tokens after 0/);
     expect(new MeasuredTiming({ ...passes, estimates: true }).extrapolates(decode(5000, 100))).toBe(true);
+  });
+});
+
+describe('a pass taken apart', () => {
+  const structure = { rho: 1.04, kappa: 0.8, lambda: 0.15, gLayerUs: 1.5, gPassUs: 40 };
+  const host = { h0Ms: 0.35, h1Ms: 0.004, h2Ms: 0.0001, launchUs: 2.5, graphUs: 12 };
+  const of = { ...passes, operators, structure, host };
+  const timing = new MeasuredTiming(of);
+  it('adds up to the pass', () => {
+    const breakdown = measuredBreakdown(of, 'vllm 0.24.0');
+    const decode = breakdown.decode(33, 1023, 1);
+    expect(decode.ms).toBeCloseTo(timing.decodeMs({ ...NO_PASS, decodeRequests: 33, decodeContextTokens: 33 * 1023, decodeLongestTokens: 1023 }), 9);
+    expect(decode.kernels!.ms + decode.added.reduce((sum, { ms }) => sum + ms, 0)).toBeCloseTo(decode.ms, 9);
+    const prefill = breakdown.prefill(2048, 1);
+    expect(prefill.ms).toBeCloseTo(timing.prefillMs({ ...NO_PASS, prefillRequests: 1, prefillEndTokens: 2048, prefillChunksMs: timing.chunkMs(0, 2048) }), 9);
+    expect(breakdown.prefill(2048, 2).ms).toBeCloseTo(prefill.ms / 2, 9);
   });
 });
