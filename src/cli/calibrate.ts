@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import Papa from 'papaparse';
 import { embedSystem } from '../calibrate/embed-tables.js';
 import { hardwareNames } from '../timing/catalogue.js';
+import { isMeasuredProfile, PROFILE_FILE as MEASURED_FILE } from '../timing/measured/profiles.js';
 import { OperatorDatabase } from '../timing/tables/database.js';
 import { effectsFile } from '../timing/calibration/effects.js';
 import { fitRealistic, type RealisticFit } from '../calibrate/fit.js';
@@ -13,6 +14,12 @@ import { validate, type ErrorRow, type Validation } from '../calibrate/validate.
 import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
 import { positiveInteger } from './options.js';
+import { fitMeasurements, looksLikeMeasurements, registerCalibrateReport, validateProfile } from './calibrate-fit.js';
+import { registerCalibrateCompare } from './calibrate-compare.js';
+import { registerCalibrateImport } from './calibrate-import.js';
+import { registerCalibratePlan } from './calibrate-plan.js';
+import { registerCalibrateRun } from './calibrate-run.js';
+import { registerCalibrateSlice } from './calibrate-slice.js';
 import { FORMATS, jsonText, print, type Format } from './output.js';
 import { addThreadOptions, withSimulations, type ThreadOptions } from './simulations.js';
 import { textTable } from './text-table.js';
@@ -35,22 +42,34 @@ interface ValidateOptions extends RowsOptions {
 
 interface FitOptions extends RowsOptions {
   readonly out: string;
+  readonly tp?: number;
+  readonly host?: string;
 }
 
-/** `calibrate validate` and `calibrate fit`: the realistic timing model against measured serving rows. */
+const ROWS = 'ROWS.csv: serving rows, one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator';
+
+/** `calibrate …`: timing measured on GPUs, and the realistic timing model against measured serving rows. */
 export function registerCalibrate(program: Command): void {
-  const calibrate = program.command('calibrate').description('fit the realistic timing model to measured serving rows, or judge it by them');
-  reading(calibrate.command('validate').description('errors against measured rows: closed forms, tables alone, fitted, and cross-validated with everything refitted'))
+  const calibrate = program.command('calibrate').description('measure pass times on a GPU and fit a profile to them; fit the realistic timing model to measured serving rows, or judge it by them');
+  registerCalibratePlan(calibrate);
+  registerCalibrateRun(calibrate);
+  registerCalibrateImport(calibrate);
+  reading(calibrate.command('fit').argument('<data...>', `measurements (run folders, JSONL of the worker, imported CSV), or ${ROWS}`).description(`write a profile fitted to measurements, with its held-out errors: ${MEASURED_FILE} of one GPU and model, or ${PROFILE_FILE} and ${WEIGHTS_FILE} of serving rows`))
+    .option('-o, --out <dir>', 'folder of the profile', join('out', 'calibration'))
+    .option('--tp <n>', 'of measurements with several: the tensor-parallel degree to fit', positiveInteger('--tp'))
+    .option('--host <file>', 'of measurements: take host times from the passes of this run (requests.jsonl of engines/cuda/serve.py), scheduling included')
+    .option('--overwrite', 'replace an existing profile')
+    .action(fit);
+  reading(calibrate.command('validate').argument('<first>', `a measured profile, or ${ROWS}`).argument('[data...]', 'measurements to hold a profile against').description('errors of a measured profile on measurements; or of the timing model against serving rows: closed forms, tables alone, fitted, and cross-validated with everything refitted'))
     .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, oneOfFormats, 'table')
     .option('--all', 'every (backend, model, system) with 8 rows or more in the table, too')
     .option('--html <file>', 'write a page with parity and residual plots')
     .option('--overwrite', 'replace an existing page')
     .option('--no-ablation', 'leave out what each part of the model is worth')
-    .action(validateRows);
-  reading(calibrate.command('fit').description(`write a profile (${PROFILE_FILE}, ${WEIGHTS_FILE}) fitted to measured rows, with its held-out errors`))
-    .option('-o, --out <dir>', 'folder of the two files', join('out', 'calibration'))
-    .option('--overwrite', 'replace an existing profile')
-    .action(fitRows);
+    .action(validateEither);
+  registerCalibrateReport(calibrate);
+  registerCalibrateSlice(calibrate);
+  registerCalibrateCompare(calibrate);
   calibrate
     .command('embed')
     .description('thin measured operator tables to what the models of the catalogue need: one SYSTEM.bin for each system, as engines/profiles/operators holds them')
@@ -59,6 +78,34 @@ export function registerCalibrate(program: Command): void {
     .option('-o, --out <dir>', 'folder of the files', join('out', 'operators'))
     .option('--overwrite', 'replace existing files')
     .action(embedTables);
+}
+
+async function fit(files: readonly string[], options: FitOptions, command: Command): Promise<void> {
+  if (files.some(looksLikeMeasurements)) {
+    refuseGiven(command, ['cases', 'tune', 'parallel', 'quiet'], 'measurements');
+    fitMeasurements(files, options);
+    return;
+  }
+  refuseGiven(command, ['tp', 'host'], 'serving rows');
+  if (files.length > 1) throw new InputError({ code: 'E-COMBINATION', file: files[1]!, what: 'serving rows come in one file', hint: 'put them together, or give measurements of passes' });
+  await fitRows(files[0]!, options);
+}
+
+async function validateEither(first: string, data: readonly string[], options: ValidateOptions, command: Command): Promise<void> {
+  if (isMeasuredProfile(first)) {
+    refuseGiven(command, ['cases', 'tune', 'parallel', 'quiet', 'format', 'all', 'html', 'ablation'], 'a measured profile');
+    if (data.length === 0) throw new InputError({ code: 'E-MISSING', path: '<data>', what: `nothing to hold '${first}' against`, hint: `add measurements, such as its own: ${join(first, 'measurements.csv')}` });
+    validateProfile(first, data);
+    return;
+  }
+  if (data.length > 0) throw new InputError({ code: 'E-KIND', file: first, what: 'is no measured profile', hint: "give a folder that 'calibrate fit' wrote before the measurements, or serving rows alone" });
+  await validateRows(first, options);
+}
+
+/** Options that change nothing for this kind of data must not be given. */
+function refuseGiven(command: Command, names: readonly string[], kind: string): void {
+  const given = names.find((name) => command.getOptionValueSource(name) === 'cli');
+  if (given !== undefined) throw new InputError({ code: 'E-NO-EFFECT', path: command.options.find((option) => option.attributeName() === given)!.long ?? given, what: `changes nothing with ${kind}`, hint: 'leave it out' });
 }
 
 function embedTables(tables: string, { source, out, overwrite }: { readonly source: string; readonly out: string; readonly overwrite?: boolean }): void {
@@ -77,7 +124,6 @@ function embedTables(tables: string, { source, out, overwrite }: { readonly sour
 function reading(command: Command): Command {
   return addThreadOptions(
     command
-      .argument('<rows>', 'ROWS.csv: one measured deployment and load a line, columns as in silicon_sample.csv of AIConfigurator')
       .option('--cases <file>', 'JSONL of the rows as they were in truth (default: cases_dev.jsonl beside the rows, else derived from them)')
       .option('--no-tune', 'keep the standard deviations of the calibration effects as they are given; else they are estimated anew in each of the five folds, too'),
     positiveInteger('--parallel'),

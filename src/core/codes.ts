@@ -35,6 +35,7 @@ export const CODES: Readonly<Record<string, string>> = {
   'E-DOMAIN': "Passes lie more than twice beyond anything measured; 'timing.miss: estimate' lets them be estimated.",
   'E-MIXED': 'Measurements of several GPUs, drivers or models cannot be fitted together; the message names two of them.',
   'E-PLAN': 'A measurement plan is malformed, or was changed after it was written.',
+  'E-TWIN': 'A served run and the simulation it is compared with differ in requests, load, settings or profile; the message names both sides.',
   'E-WORKER': 'The measuring worker cannot be started, answered out of protocol, or stopped.',
   'E-OUT': 'The output folder exists; --overwrite replaces it.',
   'E-RESOURCE': 'The run would need more memory than the machine has.',

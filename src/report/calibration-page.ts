@@ -1,6 +1,7 @@
 import type { ErrorRow, Validation } from '../calibrate/validate.js';
 import type { TargetRow } from '../calibrate/targets.js';
 import { backendChart, parityChart, residualChart } from './calibration-charts.js';
+import { number, table, text } from './data-table.js';
 import { percentText } from './format.js';
 import { html, pageShell, type Figure, type Markup } from './html.js';
 
@@ -40,20 +41,6 @@ ${validation.refusals.length === 0 ? null : html`<section><h2>Refused</h2><ul>${
   return pageShell(`${head.title} · dynotwin`, body, figures);
 }
 
-interface Column {
-  readonly title: string;
-  readonly number?: boolean;
-}
-
-function table(columns: readonly Column[], rows: readonly (readonly (string | number | null)[])[]): Markup {
-  const cell = (value: string | number | null, { number }: Column): Markup =>
-    number === true ? html`<td class="number" data-value="${typeof value === 'number' ? value : ''}">${typeof value === 'number' ? Number(value.toPrecision(4)) : value ?? '–'}</td>` : html`<td>${value ?? '–'}</td>`;
-  return html`<div class="scroll"><table class="sortable"><thead><tr>${columns.map(({ title, number }) => html`<th${number === true ? html` class="number"` : null}><button>${title}</button></th>`)}</tr></thead>
-<tbody>${rows.map((row) => html`<tr>${row.map((value, i) => cell(value, columns[i]!))}</tr>`)}</tbody></table></div>`;
-}
-
-const text = (title: string): Column => ({ title });
-const number = (title: string): Column => ({ title, number: true });
 /** A ratio as a number of percent. */
 const percent = (value: number | null): number | null => (value === null ? null : Number((value * 100).toFixed(1)));
 

@@ -90,7 +90,8 @@ function evidenceOf({ profile, proxy }: FoundProfile, { engine }: MeasuredQuesti
 }
 
 function heldOut({ errors }: MeasuredProfile, family: string): number | null {
-  return errors.holdout[family]?.median ?? null;
+  const found = errors.holdout[family];
+  return found === undefined ? null : Number(found.median.toFixed(2));
 }
 
 function calibrationText({ name, identity, provenance, accepted, errors }: MeasuredProfile, { modelled, measured, host, clocks, proxy }: MeasuredEvidence): string {

@@ -74,8 +74,8 @@ export const measuredProfileSchema = z.strictObject({
     gen: z.array(z.tuple([z.number(), z.number(), z.number()])),
   }),
   structure: z.strictObject({ rho: fitted, kappa: fitted, lambda: fitted, g_layer_us: fitted, g_pass_us: fitted }),
-  /** Added to every pass; the launches of an eager pass and of a graph bound it from below. */
-  host: z.strictObject({ source: z.enum(['measured', 'none']), h0_ms: fitted, h1_ms: fitted, h2_ms: fitted, launch_us: fitted, graph_us: fitted }),
+  /** Added to every pass, as single passes show it or (served) as those of a serving run do, with scheduling; the launches of an eager pass and of a graph bound it from below. */
+  host: z.strictObject({ source: z.enum(['measured', 'served', 'none']), h0_ms: fitted, h1_ms: fitted, h2_ms: fitted, launch_us: fitted, graph_us: fitted }),
   /** Time of tensor parallelism's all-reduce is never measured on one GPU. */
   comm: z.strictObject({ source: z.string(), measured: z.literal(false) }).nullable(),
   links: z.array(z.strictObject({ name: z.string(), alpha_us: z.number().min(0), gb_per_s: z.number().positive(), bidirectional: z.number().nullable(), block_us: z.number().nullable(), n: z.number().int(), median_pct: z.number() })),

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { InputError } from '../../core/problem.js';
@@ -19,6 +19,11 @@ export const PROFILE_FILE = 'profile.yaml';
 
 const SHIPPED = fileURLToPath(new URL('../../../engines/profiles/', import.meta.url));
 const read = new Map<string, MeasuredProfile>();
+
+/** True for a folder that holds a profile.yaml, and for such a file. */
+export function isMeasuredProfile(path: string): boolean {
+  return basename(path) === PROFILE_FILE ? existsSync(path) : existsSync(join(path, PROFILE_FILE));
+}
 
 /** A profile that `calibrate fit` wrote, by its folder or its profile.yaml; read once. Throws `InputError`: `E-FILE`, `E-PROFILE`. */
 export function readMeasuredProfile(path: string): MeasuredProfile {
