@@ -25,7 +25,7 @@ def split_count(batch, kv_heads, max_context, sms):
     return max(1, min(-(-4 * sms // (batch * kv_heads)), -(-max_context // SPLIT_TOKENS)))
 
 
-@triton.jit(do_not_specialize=["table_width", "splits"])
+@triton.jit(do_not_specialize=['table_width', 'splits'])
 def _decode(qkv, keys, values, out, sums, peaks, tables, lengths, table_width, splits, scale,
             HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, DIM_BLOCK: tl.constexpr, GROUP_BLOCK: tl.constexpr,
             BLOCK: tl.constexpr, DIRECT: tl.constexpr, DOT: tl.constexpr):
@@ -42,7 +42,7 @@ def _decode(qkv, keys, values, out, sums, peaks, tables, lengths, table_width, s
     d = tl.arange(0, DIM_BLOCK)
     head_ok = (member < GROUP)[:, None] & (d < DIM)[None, :]
     q = tl.load(qkv + sequence * ((HEADS + 2 * KV_HEADS) * DIM) + head[:, None] * DIM + d[None, :], mask=head_ok, other=0.0).to(DOT)
-    peak = tl.full([GROUP_BLOCK], float("-inf"), tl.float32)
+    peak = tl.full([GROUP_BLOCK], float('-inf'), tl.float32)
     total = tl.zeros([GROUP_BLOCK], tl.float32)
     mixed = tl.zeros([GROUP_BLOCK, DIM_BLOCK], tl.float32)
     for first in range(start, stop, BLOCK):
@@ -52,7 +52,7 @@ def _decode(qkv, keys, values, out, sums, peaks, tables, lengths, table_width, s
         place = ((page * PAGE_C + token % PAGE_C) * KV_HEADS + kv) * DIM
         mask = token_ok[:, None] & (d < DIM)[None, :]
         k = tl.load(keys + place[:, None] + d[None, :], mask=mask, other=0.0).to(DOT)
-        score = tl.where(token_ok[None, :], tl.dot(q, k.T) * scale, float("-inf"))
+        score = tl.where(token_ok[None, :], tl.dot(q, k.T) * scale, float('-inf'))
         new_peak = tl.maximum(peak, tl.max(score, 1))
         weight = tl.exp2(score - new_peak[:, None])
         shrink = tl.exp2(peak - new_peak)
@@ -70,7 +70,7 @@ def _decode(qkv, keys, values, out, sums, peaks, tables, lengths, table_width, s
         tl.store(peaks + part, peak, mask=member < GROUP)
 
 
-@triton.jit(do_not_specialize=["splits"])
+@triton.jit(do_not_specialize=['splits'])
 def _merge(parts, sums, peaks, lengths, out, splits, HEADS: tl.constexpr, DIM: tl.constexpr, DIM_BLOCK: tl.constexpr, BLOCK: tl.constexpr):
     sequence = tl.program_id(0).to(tl.int64)
     row = sequence * HEADS + tl.program_id(1)
@@ -79,14 +79,14 @@ def _merge(parts, sums, peaks, lengths, out, splits, HEADS: tl.constexpr, DIM: t
     # Splits beyond the length wrote nothing, so they must not be read.
     used = (length + span - 1) // tl.maximum(span, 1)
     d = tl.arange(0, DIM_BLOCK)
-    peak = tl.full([], float("-inf"), tl.float32)
+    peak = tl.full([], float('-inf'), tl.float32)
     total = tl.zeros([], tl.float32)
     mixed = tl.zeros([DIM_BLOCK], tl.float32)
     for first in range(0, used, MERGE_BLOCK):
         split = first + tl.arange(0, MERGE_BLOCK)
         ok = split < used
         part = row * splits + split
-        peaks_here = tl.load(peaks + part, mask=ok, other=float("-inf"))
+        peaks_here = tl.load(peaks + part, mask=ok, other=float('-inf'))
         new_peak = tl.maximum(peak, tl.max(peaks_here, 0))
         weight = tl.exp2(peaks_here - new_peak)
         shrink = tl.exp2(peak - new_peak)
@@ -116,7 +116,7 @@ def decode(qkv, cache, tables, lengths, splits, out, heads, kv_heads, dim):
     return out
 
 
-@triton.jit(do_not_specialize=["table_width"])
+@triton.jit(do_not_specialize=['table_width'])
 def _prefill(qkv, keys, values, out, tables, starts, pasts, tile_sequences, tile_rows, table_width, scale,
              HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, DIM_BLOCK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr):
     tile = tl.program_id(0)
@@ -132,7 +132,7 @@ def _prefill(qkv, keys, values, out, tables, starts, pasts, tile_sequences, tile
     row_mask = (row < new)[:, None] & (d < DIM)[None, :]
     place = (begin + row).to(tl.int64)
     q = tl.load(qkv + place[:, None] * ((HEADS + 2 * KV_HEADS) * DIM) + head * DIM + d[None, :], mask=row_mask, other=0.0).to(DOT)
-    peak = tl.full([ROWS], float("-inf"), tl.float32)
+    peak = tl.full([ROWS], float('-inf'), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     mixed = tl.zeros([ROWS, DIM_BLOCK], tl.float32)
     stop = tl.minimum(past + first_row + ROWS, past + new)
@@ -158,7 +158,7 @@ def _prefill(qkv, keys, values, out, tables, starts, pasts, tile_sequences, tile
         where = ((page * PAGE_C + token % PAGE_C) * KV_HEADS + kv) * DIM
         mask = token_ok[:, None] & (d < DIM)[None, :]
         k = tl.load(keys + where[:, None] + d[None, :], mask=mask, other=0.0).to(DOT)
-        score = tl.where(token_ok[None, :] & (token[None, :] <= past + row[:, None]), tl.dot(q, k.T) * scale, float("-inf"))
+        score = tl.where(token_ok[None, :] & (token[None, :] <= past + row[:, None]), tl.dot(q, k.T) * scale, float('-inf'))
         new_peak = tl.maximum(peak, tl.max(score, 1))
         weight = tl.exp2(score - new_peak[:, None])
         shrink = tl.exp2(peak - new_peak)
@@ -183,7 +183,7 @@ def prefill(qkv, cache, tables, starts, pasts, tile_sequences, tile_starts, rows
     return out
 
 
-@triton.jit(do_not_specialize=["table_width"])
+@triton.jit(do_not_specialize=['table_width'])
 def _gather(keys, values, out_keys, out_values, tables, key_starts, table_width, WIDTH: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr):
     sequence = tl.program_id(0).to(tl.int64)
     begin = tl.load(key_starts + sequence)

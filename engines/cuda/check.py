@@ -14,18 +14,18 @@ from packing import Batch
 from prefill import LIMIT as ATTENTION_LIMIT
 from prefill import plain_attention, relative_error
 
-LOGIT_LIMITS = {"bf16": 2e-2, "fp8_tensor": 8e-2, "fp8_row": 8e-2, "fp8_block": 8e-2}
+LOGIT_LIMITS = {'bf16': 2e-2, 'fp8_tensor': 8e-2, 'fp8_row': 8e-2, 'fp8_block': 8e-2}
 GRAPH_LIMIT = 1e-3
 STEPS = 8
 CHUNKS = 3
-PROMPTS = {"cuda": (700, 61, 300), "cpu": (41, 19, 70)}
+PROMPTS = {'cuda': (700, 61, 300), 'cpu': (41, 19, 70)}
 WORST = 1e30
 """Stands for an error that is not a finite number, which JSON cannot hold."""
 
 
 def _entry(name, error, limit):
     error = error if math.isfinite(error) else WORST
-    return {"name": name, "error": error, "limit": limit, "ok": error <= limit}
+    return {'name': name, 'error': error, 'limit': limit, 'ok': error <= limit}
 
 
 class Reference:
@@ -52,7 +52,7 @@ class Reference:
         if layer.q_norm is not None:
             q, k = _norm(q, layer.q_norm), _norm(k, layer.k_norm)
         q, k = self._rotate(q), self._rotate(k)
-        if shard.kv == "fp8":
+        if shard.kv == 'fp8':
             k, v = k.to(FP8).float(), v.to(FP8).float()
         return plain_attention(q, k, v, 0).flatten(1) @ layer.proj.plain().t()
 
@@ -139,12 +139,12 @@ def _model_checks(decoder, prompts, limit, seed):
     wanted_steps = torch.stack([torch.stack([e[n + step] for e, n in zip(exact, prompts)]) for step in range(STEPS)])
     different = max(float((a - b).abs().max()) for a, b in zip(permuted, (whole, steps[0])))
     checks = [
-        _entry("logits after prompts", relative_error(whole, wanted), limit),
-        _entry("logits after prompts in 3 chunks", relative_error(chunked, wanted), limit),
-        _entry("logits of 8 decode steps", relative_error(torch.stack(steps), wanted_steps), limit),
+        _entry('logits after prompts', relative_error(whole, wanted), limit),
+        _entry('logits after prompts in 3 chunks', relative_error(chunked, wanted), limit),
+        _entry('logits of 8 decode steps', relative_error(torch.stack(steps), wanted_steps), limit),
         # Attention itself is held to 1e-2 in _attention_checks; here each side may round its own way through the layers.
-        _entry("logits after prompts, 3 chunks against whole", relative_error(chunked, whole), limit),
-        _entry("permuted pages, same bits", different, 0.0),
+        _entry('logits after prompts, 3 chunks against whole', relative_error(chunked, whole), limit),
+        _entry('permuted pages, same bits', different, 0.0),
     ]
     if decoder.on_gpu:
         checks.append(_graph_check(decoder, run, tables))
@@ -155,24 +155,24 @@ def _graph_check(decoder, run, tables):
     """The last decode step through a graph with a padding row. Without MoE only the pages carry state, and they hold what the eager step wrote."""
     spans = [(n + STEPS - 1, n + STEPS) for n in run.prompts]
     batch = run.batch(spans, tables, pad_to=len(spans) + 1)
-    inputs = DecodeInputs(batch.pad_to, decoder.limits["max_context"], batch.splits, decoder.device)
+    inputs = DecodeInputs(batch.pad_to, decoder.limits['max_context'], batch.splits, decoder.device)
     inputs.routes = batch.routes
     graph = DecodeGraph(inputs, decoder.logits, decoder.pool)
     inputs.fill(batch)
     got = graph.replay()[: len(spans)].float()
     eager = decoder.logits(batch)[: len(spans)].float()
-    return _entry("graph against eager", relative_error(got, eager), GRAPH_LIMIT)
+    return _entry('graph against eager', relative_error(got, eager), GRAPH_LIMIT)
 
 
 def _attention_checks(decoder, seed):
     """The attention kernels by themselves: the chosen ones against the plain form, prompts in chunks against whole, decodes with and without splits."""
     prefill = decoder.prefill
-    checks = [_entry(f"{name}, {kind}", error, ATTENTION_LIMIT) for (name, kind), error in prefill.errors.items() if name in prefill.choices.values()]
+    checks = [_entry(f'{name}, {kind}', error, ATTENTION_LIMIT) for (name, kind), error in prefill.errors.items() if name in prefill.choices.values()]
     generator = torch.Generator(decoder.device).manual_seed(seed)
     lengths = [n - 3 for n in PROMPTS[decoder.device.type]]
-    checks.append(_entry("attention of prompts in 3 chunks against whole", _chunk_error(decoder, lengths, generator), ATTENTION_LIMIT))
+    checks.append(_entry('attention of prompts in 3 chunks against whole', _chunk_error(decoder, lengths, generator), ATTENTION_LIMIT))
     for splits in (1, 3, 20):
-        checks.append(_entry(f"decode attention, {splits} splits", _decode_error(decoder, lengths, splits, generator), ATTENTION_LIMIT))
+        checks.append(_entry(f'decode attention, {splits} splits', _decode_error(decoder, lengths, splits, generator), ATTENTION_LIMIT))
     return checks
 
 
@@ -196,7 +196,7 @@ def _chunk_error(decoder, lengths, generator):
             rows = torch.cat([qkv[offsets[i] + start : offsets[i] + stop] for i, (start, stop) in enumerate(part)])
             batch = Batch([(stop - start, start) for start, stop in part], tables, None, numpy.zeros(rows.shape[0]), None).upload(decoder.device)
             _write(cache, batch, decoder.prefill.split(rows))
-            out = torch.full((rows.shape[0], shard.heads * shard.dim), float("nan"), dtype=torch.bfloat16, device=decoder.device)
+            out = torch.full((rows.shape[0], shard.heads * shard.dim), float('nan'), dtype=torch.bfloat16, device=decoder.device)
             decoder.prefill(batch, rows, cache, out)
             for i, piece in enumerate(out.split([stop - start for start, stop in part])):
                 outs[i].append(piece)
@@ -216,7 +216,7 @@ def _decode_error(decoder, lengths, splits, generator):
     qkv = _random_qkv(decoder, len(lengths) + 1, generator)
     tables = _pages(decoder, lengths)
     batch = Batch([(1, n - 1) for n in lengths], tables, None, numpy.zeros(len(lengths)), len(lengths) + 1).upload(decoder.device)
-    out = torch.full((len(lengths) + 1, shard.heads * shard.dim), float("nan"), dtype=torch.bfloat16, device=decoder.device)
+    out = torch.full((len(lengths) + 1, shard.heads * shard.dim), float('nan'), dtype=torch.bfloat16, device=decoder.device)
     decode(qkv, cache, batch.decode_tables, batch.lengths, splits, out, shard.heads, shard.kv_heads, shard.dim)
     q, wanted = decoder.prefill.split(qkv)[0], []
     for i, (table, length) in enumerate(zip(tables, lengths)):
@@ -234,16 +234,16 @@ def run_checks(geometry, shard, dtype, limits, routing, seed, device=None):
     The caller has no other model in memory. A MoE model with dense first layers gets one of each. `limits` only names the page size here."""
     device = pick(device)
     prompts = PROMPTS[device.type]
-    moe = geometry.get("moe")
-    small = {**geometry, "layers": 2, **({"moe": {**moe, "dense_first": min(1, moe["dense_first"])}} if moe else {})}
+    moe = geometry.get('moe')
+    small = {**geometry, 'layers': 2, **({'moe': {**moe, 'dense_first': min(1, moe['dense_first'])}} if moe else {})}
     longest = max(prompts) + STEPS
-    bounds = {**limits, "max_tokens": sum(prompts) + len(prompts) * STEPS, "max_batch": 2 * len(prompts), "max_context": longest}
+    bounds = {**limits, 'max_tokens': sum(prompts) + len(prompts) * STEPS, 'max_batch': 2 * len(prompts), 'max_context': longest}
     exact, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, False
     try:
         with nan_filled():
             decoder = Decoder(small, shard, dtype, bounds, routing, seed, device)
             try:
-                return _model_checks(decoder, prompts, LOGIT_LIMITS[dtype["weights"]], seed) + _attention_checks(decoder, seed)
+                return _model_checks(decoder, prompts, LOGIT_LIMITS[dtype['weights']], seed) + _attention_checks(decoder, seed)
             finally:
                 decoder.close()
     finally:

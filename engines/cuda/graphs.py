@@ -7,11 +7,19 @@ from device import Unsupported
 from packing import aligned
 
 WARM_RUNS = 2
+_streams = []
+
+
+def _side_stream():
+    """One stream for all warm-ups: torch keeps freed memory by stream."""
+    if not _streams:
+        _streams.append(torch.cuda.Stream())
+    return _streams[0]
 
 
 def record(run, pool):
     """(graph, output) of `run()`, which has run before the recording, so that kernels are compiled and libraries have their workspaces."""
-    stream = torch.cuda.Stream()
+    stream = _side_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_RUNS):
@@ -21,12 +29,12 @@ def record(run, pool):
     graph = torch.cuda.CUDAGraph()
     try:
         # thread_local: the thread that reads NVML must not end the recording.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode='thread_local'):
             out = run()
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError as failure:
-        raise Unsupported("unsupported_kind", f"cannot be captured in a CUDA graph: {str(failure).splitlines()[0][:200]}") from failure
+        raise Unsupported('unsupported_kind', f'cannot be captured in a CUDA graph: {str(failure).splitlines()[0][:200]}') from failure
     return graph, out
 
 
@@ -49,7 +57,7 @@ class DecodeInputs:
     def fill(self, batch):
         """Copies the inputs of an uploaded batch padded to the same size, on the device."""
         if batch.context > self.max_context:
-            raise Unsupported("unsupported_kind", f"context {batch.context} is longer than the graph's {self.max_context}")
+            raise Unsupported('unsupported_kind', f"context {batch.context} is longer than the graph's {self.max_context}")
         self.head.copy_(batch.device_array[: self.head.shape[0]])
         self.decode_tables[:, : batch.decode_tables.shape[1]].copy_(batch.decode_tables)
 

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 EPSILON = 1e-6
 """Of every RMS norm."""
 FP8_MAX = 448.0
@@ -19,7 +19,7 @@ FP8_MAX = 448.0
 FP8 = torch.float8_e4m3fn
 
 NO_SCALE, TENSOR_SCALE, ROW_SCALE, BLOCK_SCALE = 0, 1, 2, 3
-SCALES = {"bf16": NO_SCALE, "fp8_tensor": TENSOR_SCALE, "fp8_row": ROW_SCALE, "fp8_block": BLOCK_SCALE}
+SCALES = {'bf16': NO_SCALE, 'fp8_tensor': TENSOR_SCALE, 'fp8_row': ROW_SCALE, 'fp8_block': BLOCK_SCALE}
 
 
 def dot_type():
@@ -50,7 +50,7 @@ def empty(shape, dtype, device):
     """A tensor for a kernel to write."""
     out = torch.empty(shape, dtype=dtype, device=device)
     if _fill:
-        out.view(torch.uint8).fill_(0x7F) if dtype == FP8 else out.fill_(float("nan"))
+        out.view(torch.uint8).fill_(0x7F) if dtype == FP8 else out.fill_(float('nan'))
     return out
 
 
@@ -182,7 +182,7 @@ def _amax(x, partial, count, BLOCK: tl.constexpr):
     tl.store(partial + part, tl.max(high, 0))
 
 
-@triton.jit(do_not_specialize=["parts"])
+@triton.jit(do_not_specialize=['parts'])
 def _quant_tensor(x, partial, parts, q, scale, count, PARTS: tl.constexpr, BLOCK: tl.constexpr, ROUND: tl.constexpr):
     part = tl.arange(0, PARTS)
     amax = tl.max(tl.load(partial + part, mask=part < parts, other=0.0), 0)
@@ -209,7 +209,7 @@ def _quant_row(x, q, scale, width, BLOCK: tl.constexpr, ROUND: tl.constexpr):
         tl.store(q + row * width + place, to_fp8(value / step, ROUND), mask=place < width)
 
 
-@triton.jit(do_not_specialize=["scale_rows"])
+@triton.jit(do_not_specialize=['scale_rows'])
 def _quant_block(x, q, scale, width, scale_rows, GROUPS: tl.constexpr, ROUND: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     group = tl.program_id(1) * GROUPS + tl.arange(0, GROUPS)
@@ -230,13 +230,13 @@ def quantise(x, mode, pad=1):
     rows, width = x.shape
     padded = -(-rows // pad) * pad
     q = empty((padded, width), FP8, x.device)
-    if mode == "fp8_tensor":
+    if mode == 'fp8_tensor':
         scale = empty((1, 1), torch.float32, x.device)
         parts = min(AMAX_PARTS, triton.cdiv(x.numel(), 4096))
         partial = empty(parts, torch.float32, x.device)
         _amax[(parts,)](x, partial, x.numel(), BLOCK=4096, num_warps=8)
         _quant_tensor[(triton.cdiv(x.numel(), 4096),)](x, partial, parts, q, scale, x.numel(), PARTS=AMAX_PARTS, BLOCK=4096, ROUND=INTERPRETED, num_warps=8)
-    elif mode == "fp8_row":
+    elif mode == 'fp8_row':
         scale = empty((padded, 1), torch.float32, x.device)
         _quant_row[(rows,)](x, q, scale, width, BLOCK=min(4096, power_of_two(width)), ROUND=INTERPRETED, num_warps=4)
     else:

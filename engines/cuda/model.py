@@ -33,8 +33,8 @@ def memory_guard():
         yield
     except torch.cuda.OutOfMemoryError as failure:
         text = str(failure)
-        size = re.search(r"allocate ([\d.]+) (KiB|MiB|GiB)", text)
-        needed = None if size is None else int(float(size[1]) * 1024 ** {"KiB": 1, "MiB": 2, "GiB": 3}[size[2]])
+        size = re.search(r'allocate ([\d.]+) (KiB|MiB|GiB)', text)
+        needed = None if size is None else int(float(size[1]) * 1024 ** {'KiB': 1, 'MiB': 2, 'GiB': 3}[size[2]])
         torch.cuda.empty_cache()
         raise OutOfMemory(text.splitlines()[0][:200], needed) from failure
 
@@ -74,7 +74,7 @@ def rope_tables(dim, theta, positions, device):
 
 def random_cache(shape, kv, generator, device):
     """KV cache of N(0, 1), filled in pieces: what is past was never computed."""
-    cache = torch.empty(shape, dtype=FP8 if kv == "fp8" else torch.bfloat16, device=device)
+    cache = torch.empty(shape, dtype=FP8 if kv == 'fp8' else torch.bfloat16, device=device)
     flat = cache.view(-1)
     for start in range(0, flat.numel(), FILL_ELEMENTS):
         piece = flat[start : start + FILL_ELEMENTS]
@@ -90,9 +90,9 @@ class Decoder:
     def __init__(self, geometry, shard, dtype, limits, routing, seed, device=None):
         begin = time.monotonic()
         self.device = gpu.pick(device)
-        self.shard = Shard.of(geometry, shard["tp"], dtype["weights"], dtype["kv"])
+        self.shard = Shard.of(geometry, shard['tp'], dtype['weights'], dtype['kv'])
         self.limits, self.seed = limits, seed
-        self.on_gpu = self.device.type == "cuda"
+        self.on_gpu = self.device.type == 'cuda'
         with memory_guard():
             self._build(routing)
         if self.on_gpu:
@@ -101,7 +101,7 @@ class Decoder:
 
     def _build(self, routing):
         shard, device = self.shard, self.device
-        cache_dtype = FP8 if shard.kv == "fp8" else torch.bfloat16
+        cache_dtype = FP8 if shard.kv == 'fp8' else torch.bfloat16
         self.l2_bytes, self.sms = gpu.l2_bytes(device), gpu.sm_count(device)
         self.prefill = PrefillAttention(shard.heads, shard.kv_heads, shard.dim, cache_dtype, device)
         fitted = fit(shard, self.limits, self._memory(), self.l2_bytes)
@@ -112,7 +112,7 @@ class Decoder:
         self.final_norm = normal((shard.hidden,), 0.1, generator, device).add_(1.0)
         # Of a lookup one row goes in, so its fan-in is 1; a tied model has the one matrix for both.
         self.vocabulary = self.embedding if shard.tied else normal((shard.vocab, shard.hidden), shard.hidden**-0.5, generator, device)
-        self.cosine, self.sine = rope_tables(shard.dim, shard.rope_theta, self.limits["max_context"] + self.limits["max_tokens"], device)
+        self.cosine, self.sine = rope_tables(shard.dim, shard.rope_theta, self.limits['max_context'] + self.limits['max_tokens'], device)
         self.caches = random_cache((fitted.distinct, 2, fitted.pages, 16, shard.kv_heads, shard.dim), shard.kv, generator, device)
         self.order = PageOrder(fitted.pages, self.seed)
         self.random = numpy.random.default_rng(self.seed)
@@ -135,7 +135,7 @@ class Decoder:
         self.routes, self.load_ratio = None, None
         count = self.distinct_layers - min(self.shard.dense_first, self.distinct_layers)
         if count > 0:
-            rows = self.limits["max_tokens"] + self.limits["max_batch"]
+            rows = self.limits['max_tokens'] + self.limits['max_batch']
             table, self.load_ratio = routing_table(routing, rows, self.shard.experts, self.shard.top_k, self.seed)
             permutations = numpy.stack([self.random.permutation(self.shard.experts) for _ in range(count)]).astype(numpy.int32)
             self.routes = torch.from_numpy(permutations[:, table]).to(self.device)
@@ -150,13 +150,13 @@ class Decoder:
     def kernels(self):
         """Part -> what computes it."""
         first, last = self.layers[0], self.layers[-1]
-        found = {"matmul": first.qkv.description(), "norm, rope and KV write, activation": "worker Triton", "decode attention": DECODE,
-                 **{f"prefill attention {label}": name or "none is right" for label, name in self.prefill.choices.items()},
-                 "logits": "torch linear bf16", "sample": "torch argmax", "graphs": "CUDA graphs" if self.on_gpu else "none: a CPU has no CUDA graphs"}
+        found = {'matmul': first.qkv.description(), 'norm, rope and KV write, activation': 'worker Triton', 'decode attention': DECODE,
+                 **{f'prefill attention {label}': name or 'none is right' for label, name in self.prefill.choices.items()},
+                 'logits': 'torch linear bf16', 'sample': 'torch argmax', 'graphs': 'CUDA graphs' if self.on_gpu else 'none: a CPU has no CUDA graphs'}
         if last.moe is not None:
-            found |= {"experts": last.moe.gate_up.description(), "routing": f"{self.routing}, largest over mean load {self.load_ratio:.2f}"}
+            found |= {'experts': last.moe.gate_up.description(), 'routing': f'{self.routing}, largest over mean load {self.load_ratio:.2f}'}
         if self.prefill.rejected:
-            found["not used"] = "; ".join(self.prefill.rejected)
+            found['not used'] = '; '.join(self.prefill.rejected)
         return found
 
     def prepare(self, seqs, tables=None, rows=None, tokens=None, pad_to=None):
@@ -164,20 +164,20 @@ class Decoder:
         (None: all); tokens: ids in the order of seqs (None: random); pad_to: batch of a graph of decodes. Raises OutOfMemory if pages are short,
         Unsupported beyond the limits that the model was loaded for."""
         new, context = sum(new for new, _ in seqs), [new + past for new, past in seqs]
-        if max(context) > self.cosine.shape[0] or new > self.limits["max_tokens"] + self.limits["max_batch"]:
-            raise Unsupported("unsupported_kind", f"{new} tokens, longest context {max(context)}: the model was loaded for {self.limits}")
+        if max(context) > self.cosine.shape[0] or new > self.limits['max_tokens'] + self.limits['max_batch']:
+            raise Unsupported('unsupported_kind', f'{new} tokens, longest context {max(context)}: the model was loaded for {self.limits}')
         if tables is None:
             tables = self.order.tables(context)
         if tables is None:
             pages = sum(-(-c // 16) for c in context)
-            raise OutOfMemory(f"{pages} KV pages are needed, {self.kv_pages} exist", pages * self.shard.page_bytes() * self.distinct_layers)
+            raise OutOfMemory(f'{pages} KV pages are needed, {self.kv_pages} exist', pages * self.shard.page_bytes() * self.distinct_layers)
         ids = self.random.integers(0, self.shard.vocab, new) if tokens is None else numpy.asarray(tokens) % self.shard.vocab
         batch = Batch(seqs, tables, rows, ids, pad_to)
         if batch.highest_page >= self.kv_pages:
-            raise OutOfMemory(f"page {batch.highest_page} is asked for, {self.kv_pages} exist")
-        most_context = batch.context if pad_to is None else self.limits["max_context"]
+            raise OutOfMemory(f'page {batch.highest_page} is asked for, {self.kv_pages} exist')
+        most_context = batch.context if pad_to is None else self.limits['max_context']
         batch.splits = split_count(max(1, batch.decodes), self.shard.kv_heads, most_context, self.sms)
-        batch.kernel = " + ".join(filter(None, [self.prefill.kernel(batch), DECODE if batch.decodes else None]))
+        batch.kernel = ' + '.join(filter(None, [self.prefill.kernel(batch), DECODE if batch.decodes else None]))
         with memory_guard():
             return batch.upload(self.device)
 
@@ -243,7 +243,7 @@ class Decoder:
     def capture(self, pad_to, max_context=None, depth=None, ring=None):
         """DecodeGraph of `pad_to` decodes (contexts up to max_context, None: the limit), kept for the next time. Raises Unsupported."""
         self._need_graphs()
-        max_context = max_context or self.limits["max_context"]
+        max_context = max_context or self.limits['max_context']
         key = (pad_to, max_context, depth, ring)
         if key not in self.graphs:
             splits = split_count(pad_to, self.shard.kv_heads, max_context, self.sms)
@@ -269,13 +269,13 @@ class Decoder:
         """PassGraph of a batch of at most 2048 tokens, not kept. Raises Unsupported."""
         self._need_graphs()
         if batch.tokens > CAPTURE_TOKENS:
-            raise Unsupported("unsupported_kind", f"a pass of {batch.tokens} tokens is not captured, {CAPTURE_TOKENS} is the most")
+            raise Unsupported('unsupported_kind', f'a pass of {batch.tokens} tokens is not captured, {CAPTURE_TOKENS} is the most')
         with memory_guard():
             return PassGraph(batch, lambda b: self._tokens(b, depth, ring), self.pool)
 
     def _need_graphs(self):
         if not self.on_gpu:
-            raise Unsupported("unsupported_kind", self.kernels["graphs"])
+            raise Unsupported('unsupported_kind', self.kernels['graphs'])
 
     @staticmethod
     def read_back(tokens):

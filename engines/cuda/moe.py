@@ -20,7 +20,7 @@ def routing_table(routing, tokens, experts, top_k, seed):
     """(experts of each token, int32 [tokens, top_k], all different in a row; largest load over mean load).
 
     `balanced`: dealt in turn. `zipf A`: Gumbel top-k over -A ln(rank). Expert numbers are ranks: each layer permutes them."""
-    if routing == "balanced":
+    if routing == 'balanced':
         table = (numpy.arange(tokens)[:, None] * top_k + numpy.arange(top_k)) % experts
     else:
         exponent = float(routing.split()[1])
@@ -31,7 +31,7 @@ def routing_table(routing, tokens, experts, top_k, seed):
     return table.astype(numpy.int32), float(loads.max() / loads.mean())
 
 
-@triton.jit(do_not_specialize=["scale_rows"])
+@triton.jit(do_not_specialize=['scale_rows'])
 def _grouped(a, b, out, ends, a_scale, b_scale, n, k, experts, scale_rows,
              EXPERT_BLOCK: tl.constexpr, SCALE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, DOT: tl.constexpr):
     tile = tl.program_id(0)
@@ -79,7 +79,7 @@ def triton_grouped(x, x_scale, weight, weight_scale, ends, mode):
     bm = 16 if per_expert <= 16 else 64 if per_expert <= 128 else 128
     grid = (triton.cdiv(rows, bm) + min(experts, rows), triton.cdiv(n, 128))
     _grouped[grid](x, weight, out, ends, x_scale, weight_scale, n, k, experts, rows, EXPERT_BLOCK=power_of_two(experts), SCALE=SCALES[mode],
-                   BM=bm, BN=128, BK=128 if mode == "fp8_block" else 64, DOT=dot_type(), num_warps=8 if bm == 128 else 4, num_stages=3)
+                   BM=bm, BN=128, BK=128 if mode == 'fp8_block' else 64, DOT=dot_type(), num_warps=8 if bm == 128 else 4, num_stages=3)
     return out
 
 
@@ -113,17 +113,17 @@ def torch_grouped(device):
     """(function of x, weight, ends, or None; why not): torch's own grouped product of bf16, if it is right on this device, an empty group included."""
     key = str(device)
     if key not in _torch_grouped:
-        run = getattr(functional, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
+        run = getattr(functional, 'grouped_mm', None) or getattr(torch, '_grouped_mm', None)
         try:
             if run is None:
-                raise RuntimeError("this torch has no grouped_mm")
+                raise RuntimeError('this torch has no grouped_mm')
             generator = torch.Generator(device).manual_seed(2)
             x, weight = normal((48, 128), 1.0, generator, device), normal((3, 64, 128), 128**-0.5, generator, device)
             got = run(x, weight.transpose(1, 2), offs=torch.tensor([20, 20, 48], dtype=torch.int32, device=device))
             wanted = torch.cat([x[:20].float() @ weight[0].float().t(), x[20:].float() @ weight[2].float().t()])
             error = float((got.float() - wanted).norm() / wanted.norm())
             if not error <= PROBE_LIMIT:
-                raise RuntimeError(f"relative error {error:.3g}")
+                raise RuntimeError(f'relative error {error:.3g}')
             _torch_grouped[key] = (lambda a, w, e: run(a, w.transpose(1, 2), offs=e), None)
         except Exception as failure:  # each torch and driver refuses in its own way
             _torch_grouped[key] = (None, str(failure).splitlines()[0][:200] if str(failure) else type(failure).__name__)
@@ -136,17 +136,17 @@ class Experts:
     def __init__(self, experts, n, k, mode, generator, device):
         self.mode = mode
         self.scale = None
-        if mode == "bf16":
+        if mode == 'bf16':
             self.weight = normal((experts, n, k), k**-0.5, generator, device)
             self.run, self.reason = torch_grouped(device)
             return
         pairs = [quantise_weight(normal((n, k), k**-0.5, generator, device), mode) for _ in range(experts)]
         self.weight = torch.stack([q.view(torch.uint8) for q, _ in pairs]).view(pairs[0][0].dtype)
-        self.scale = torch.stack([(s[:, : k // 128] if mode == "fp8_block" else s) for _, s in pairs]).contiguous()
+        self.scale = torch.stack([(s[:, : k // 128] if mode == 'fp8_block' else s) for _, s in pairs]).contiguous()
 
     def __call__(self, x, ends):
-        if self.mode == "bf16":
-            return self.run(x, self.weight, ends) if self.run else triton_grouped(x, None, self.weight, None, ends, "bf16")
+        if self.mode == 'bf16':
+            return self.run(x, self.weight, ends) if self.run else triton_grouped(x, None, self.weight, None, ends, 'bf16')
         q, scale = quantise(x, self.mode)
         return triton_grouped(q, scale, self.weight, self.scale, ends, self.mode)
 
@@ -156,9 +156,9 @@ class Experts:
 
     def description(self):
         """Which grouped product runs, and why not torch's."""
-        if self.mode != "bf16":
-            return f"worker Triton grouped product {self.mode}"
-        return "torch grouped_mm bf16" if self.run else f"worker Triton grouped product bf16 (torch grouped_mm: {self.reason})"
+        if self.mode != 'bf16':
+            return f'worker Triton grouped product {self.mode}'
+        return 'torch grouped_mm bf16' if self.run else f'worker Triton grouped product bf16 (torch grouped_mm: {self.reason})'
 
     @property
     def nbytes(self):
@@ -172,7 +172,7 @@ class MoeLayer:
     def __init__(self, hidden, ffn, experts, top_k, shared_ffn, mode, generator, device):
         self.top_k = top_k
         self.numbers = torch.arange(experts, dtype=torch.int32, device=device)
-        self.router = Matrix(experts, hidden, "bf16", generator, device)
+        self.router = Matrix(experts, hidden, 'bf16', generator, device)
         self.gate_up = Experts(experts, 2 * ffn, hidden, mode, generator, device)
         self.down = Experts(experts, hidden, ffn, mode, generator, device)
         self.shared = (Matrix(2 * shared_ffn, hidden, mode, generator, device), Matrix(hidden, shared_ffn, mode, generator, device)) if shared_ffn else None
@@ -198,4 +198,4 @@ def moe_bytes(hidden, ffn, experts, shared_ffn, mode):
     """Bytes that a MoeLayer takes."""
     routed = experts * (matrix_bytes(2 * ffn, hidden, mode) + matrix_bytes(hidden, ffn, mode))
     shared = matrix_bytes(2 * shared_ffn, hidden, mode) + matrix_bytes(hidden, shared_ffn, mode) if shared_ffn else 0
-    return matrix_bytes(experts, hidden, "bf16") + routed + shared
+    return matrix_bytes(experts, hidden, 'bf16') + routed + shared

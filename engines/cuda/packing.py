@@ -15,7 +15,7 @@ def shape_class(prompts):
     """Class of the prompts [(new, past), …] by which an attention kernel is chosen: past, equal or ragged; short or long. None without prompts."""
     if not prompts:
         return None
-    kind = "past" if any(past for _, past in prompts) else "equal" if len({new for new, _ in prompts}) == 1 else "ragged"
+    kind = 'past' if any(past for _, past in prompts) else 'equal' if len({new for new, _ in prompts}) == 1 else 'ragged'
     return f"{kind}_{'short' if max(new for new, _ in prompts) <= SHORT else 'long'}"
 
 
@@ -45,7 +45,7 @@ def _table(tables, contexts, rows):
     for row, (table, context) in enumerate(zip(tables, contexts)):
         count = -(-int(context) // PAGE)
         if len(table) < count:
-            raise ValueError(f"{context} tokens need {count} pages, the table has {len(table)}")
+            raise ValueError(f'{context} tokens need {count} pages, the table has {len(table)}')
         out[row, :count] = table[:count]
     return out
 
@@ -80,7 +80,7 @@ class Batch:
         order = prompt_order + [i for i, (new, _) in enumerate(self.seqs) if new == 1]
         padding = 0 if pad_to is None else pad_to - len(order)
         if padding < 0 or (pad_to is not None and prompt_order):
-            raise ValueError(f"a batch padded to {pad_to} holds at most as many sequences of one new token each")
+            raise ValueError(f'a batch padded to {pad_to} holds at most as many sequences of one new token each')
         self._count(order, len(prompt_order), padding)
         new, past = self.new, self.past
         cut = self.prompts
@@ -94,18 +94,18 @@ class Batch:
         tiles = self._tiles()
         # The first four in this order are what a graph of decodes takes, see graphs.py.
         self._pack({
-            "ids": numpy.concatenate([self._ids(token_ids, order), numpy.zeros(padding)]),
-            "positions": numpy.concatenate([_positions(new, past), numpy.zeros(padding)]),
-            "slots": numpy.concatenate(slots),
-            "lengths": numpy.concatenate([(new + past)[cut:], numpy.zeros(padding)]),
-            "decode_tables": decode_table,
-            "rows": row_tokens,
-            "prompt_tables": prompt_table,
-            "starts": numpy.concatenate([[0], numpy.cumsum(new[:cut])]),
-            "key_starts": numpy.concatenate([[0], numpy.cumsum((new + past)[:cut])]),
-            "pasts": past[:cut],
-            "tile_sequences": numpy.array([sequence for sequence, _ in tiles]),
-            "tile_starts": numpy.array([start for _, start in tiles]),
+            'ids': numpy.concatenate([self._ids(token_ids, order), numpy.zeros(padding)]),
+            'positions': numpy.concatenate([_positions(new, past), numpy.zeros(padding)]),
+            'slots': numpy.concatenate(slots),
+            'lengths': numpy.concatenate([(new + past)[cut:], numpy.zeros(padding)]),
+            'decode_tables': decode_table,
+            'rows': row_tokens,
+            'prompt_tables': prompt_table,
+            'starts': numpy.concatenate([[0], numpy.cumsum(new[:cut])]),
+            'key_starts': numpy.concatenate([[0], numpy.cumsum((new + past)[:cut])]),
+            'pasts': past[:cut],
+            'tile_sequences': numpy.array([sequence for sequence, _ in tiles]),
+            'tile_starts': numpy.array([start for _, start in tiles]),
         })
 
     def _count(self, order, prompts, padding):
@@ -126,7 +126,7 @@ class Batch:
     def _ids(self, token_ids, order):
         ids = numpy.asarray(token_ids, dtype=numpy.int64)
         if len(ids) != int(self.new.sum()):
-            raise ValueError(f"{int(self.new.sum())} new tokens, {len(ids)} token ids")
+            raise ValueError(f'{int(self.new.sum())} new tokens, {len(ids)} token ids')
         if order == sorted(order):
             return ids
         ends = numpy.cumsum([new for new, _ in self.seqs])
@@ -150,7 +150,7 @@ class Batch:
 
     def upload(self, device):
         """Sends the array to the device, without waiting on a GPU, and makes the views. Returns the batch."""
-        host = self.host.pin_memory() if device.type == "cuda" else self.host
+        host = self.host.pin_memory() if device.type == 'cuda' else self.host
         self.device_array = host.to(device, non_blocking=True)
         for name, (start, shape) in self.places.items():
             setattr(self, name, self.device_array[start : start + int(numpy.prod(shape))].view(shape))

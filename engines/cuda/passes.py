@@ -32,10 +32,10 @@ class PassTarget(Target):
 
     def __init__(self, decoder, point, cap_s):
         self.decoder, self.point = decoder, point
-        seqs = [tuple(s) for s in point["seqs"]]
-        self.seqs, self.rows = seqs, list(range(max(0, len(seqs) - point["rows"]), len(seqs)))
+        seqs = [tuple(s) for s in point['seqs']]
+        self.seqs, self.rows = seqs, list(range(max(0, len(seqs) - point['rows']), len(seqs)))
         self.decodes = all(new == 1 for new, _ in seqs)
-        self.pad_to = (point.get("pad_to") or len(seqs)) if point["mode"] == "graph" and self.decodes else None
+        self.pad_to = (point.get('pad_to') or len(seqs)) if point['mode'] == 'graph' and self.decodes else None
         self.ids = decoder.random.integers(0, decoder.shard.vocab, sum(new for new, _ in seqs))
         self.tables = decoder.order.tables([new + past for new, past in seqs])
         batch = self._batch()
@@ -46,6 +46,8 @@ class PassTarget(Target):
         layers = decoder.shard.layers
         if self._too_long(layers, cap_s):
             self._extrapolate(layers)
+        else:
+            self._run(None, None)
         if decoder.distinct_layers < layers:
             self._check_ring()
 
@@ -55,7 +57,7 @@ class PassTarget(Target):
     def _run(self, depth, ring):
         """(gpu, wall, issue) of one repeat, ms."""
         decoder, watch = self.decoder, self.watch
-        graph = self._captured(depth, ring) if self.point["mode"] == "graph" and not self.decodes else None
+        graph = self._captured(depth, ring) if self.point['mode'] == 'graph' and not self.decodes else None
         if self.pad_to is not None:
             decoder.capture(self.pad_to, None, depth, ring)
         if self.flusher is not None:
@@ -96,21 +98,21 @@ class PassTarget(Target):
     def _extrapolate(self, layers):
         value, residual = line([(depth, self._trial(depth, None)) for depth in DEPTHS], layers)
         if residual > DEPTH_RESIDUAL or value <= 0:
-            raise Unsupported("unsupported_kind", f"the pass exceeds its time cap, and depths {DEPTHS} lie {100 * residual:.1f} % off a line")
+            raise Unsupported('unsupported_kind', f'the pass exceeds its time cap, and depths {DEPTHS} lie {100 * residual:.1f} % off a line')
         self.depths = DEPTHS
-        self.flags.append("extrapolated_depth")
+        self.flags.append('extrapolated_depth')
 
     def _check_ring(self):
         """Half the distinct layers must take as long, once for each kind of pass."""
         decoder = self.decoder
-        key = (self.point["mode"], self.decodes)
+        key = (self.point['mode'], self.decodes)
         if key not in decoder.ring_checked:
             depth = self.depths[-1] if self.depths else None
             first = decoder.layer_count_before_ring
             half = first + -(-(decoder.distinct_layers - first) // 2)
             decoder.ring_checked[key] = abs(self._trial(depth, half) / self._trial(depth, None) - 1) > RING_TOLERANCE
         if decoder.ring_checked[key]:
-            self.flags.append("ring_sensitive")
+            self.flags.append('ring_sensitive')
 
     def time_ms(self):
         return self.sample()[0]
@@ -128,5 +130,5 @@ class PassTarget(Target):
 def measure_pass(decoder, point, cap_s=5.0):
     """PassTarget of a point of kind `pass`. Raises OutOfMemory if pages are short, Unsupported beyond the model's limits or what can be captured."""
     if decoder is None:
-        raise Unsupported("unsupported_kind", "a pass needs a loaded model")
+        raise Unsupported('unsupported_kind', 'a pass needs a loaded model')
     return PassTarget(decoder, point, cap_s)

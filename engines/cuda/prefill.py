@@ -13,13 +13,13 @@ from kernels import FP8, empty
 from packing import Batch
 
 LIMIT = 1e-2
-OWN = "worker Triton paged prefill"
-DECODE = "worker Triton paged split-KV decode"
-CLASSES = tuple(f"{kind}_{size}" for kind in ("equal", "ragged", "past") for size in ("short", "long"))
-SMALL = {"equal": [(37, 0), (37, 0)], "ragged": [(40, 0), (5, 0), (18, 0)], "past": [(33, 50), (7, 0), (20, 16)]}
+OWN = 'worker Triton paged prefill'
+DECODE = 'worker Triton paged split-KV decode'
+CLASSES = tuple(f'{kind}_{size}' for kind in ('equal', 'ragged', 'past') for size in ('short', 'long'))
+SMALL = {'equal': [(37, 0), (37, 0)], 'ragged': [(40, 0), (5, 0), (18, 0)], 'past': [(33, 50), (7, 0), (20, 16)]}
 TIMED = {
-    "equal_short": [(128, 0)] * 2, "equal_long": [(2048, 0)], "ragged_short": [(256, 0), (128, 0), (40, 0)], "ragged_long": [(1536, 0), (700, 0), (300, 0)],
-    "past_short": [(256, 4096), (64, 1024)], "past_long": [(1024, 4096), (512, 1000)],
+    'equal_short': [(128, 0)] * 2, 'equal_long': [(2048, 0)], 'ragged_short': [(256, 0), (128, 0), (40, 0)], 'ragged_long': [(1536, 0), (700, 0), (300, 0)],
+    'past_short': [(256, 4096), (64, 1024)], 'past_long': [(1024, 4096), (512, 1000)],
 }
 REPEATS = 5
 
@@ -28,16 +28,16 @@ def plain_attention(q, k, v, past):
     """float32 [new, heads, dim]: causal attention of q [new, heads, dim] over k, v [past + new, kv_heads, dim], written out."""
     heads, kv_heads = q.shape[1], k.shape[1]
     k, v = (t.float().repeat_interleave(heads // kv_heads, 1) for t in (k, v))
-    scores = torch.einsum("qhd,khd->hqk", q.float(), k) * q.shape[2] ** -0.5
+    scores = torch.einsum('qhd,khd->hqk', q.float(), k) * q.shape[2] ** -0.5
     position = torch.arange(q.shape[0], device=q.device)[:, None] + past
-    scores.masked_fill_(torch.arange(k.shape[0], device=q.device)[None, :] > position, float("-inf"))
-    return torch.einsum("hqk,khd->qhd", torch.softmax(scores, -1), v)
+    scores.masked_fill_(torch.arange(k.shape[0], device=q.device)[None, :] > position, float('-inf'))
+    return torch.einsum('hqk,khd->qhd', torch.softmax(scores, -1), v)
 
 
 def relative_error(got, wanted):
     """Frobenius norm of the difference over that of `wanted`; infinite if anything is not finite."""
     got, wanted = got.float(), wanted.float()
-    return float((got - wanted).norm() / wanted.norm()) if bool(torch.isfinite(got).all()) else float("inf")
+    return float((got - wanted).norm() / wanted.norm()) if bool(torch.isfinite(got).all()) else float('inf')
 
 
 def _sdpa(backend):
@@ -59,13 +59,13 @@ def _varlen():
     from torch.nn.attention.varlen import varlen_attn
 
     known = inspect.signature(varlen_attn).parameters
-    if "window_size" in known:
-        causal = {"window_size": (-1, 0)}
-    elif "is_causal" in known:
-        causal = {"is_causal": True}
+    if 'window_size' in known:
+        causal = {'window_size': (-1, 0)}
+    elif 'is_causal' in known:
+        causal = {'is_causal': True}
     else:
         raise RuntimeError(f"varlen_attn has neither window_size nor is_causal: {', '.join(known)}")
-    grouped = {"enable_gqa": True} if "enable_gqa" in known else {}
+    grouped = {'enable_gqa': True} if 'enable_gqa' in known else {}
 
     def run(q, k, v, batch):
         extra = grouped if q.shape[1] != k.shape[1] else {}
@@ -79,10 +79,10 @@ def _candidates():
     from torch.nn.attention import SDPBackend
 
     return (
-        (OWN, ("equal", "ragged", "past"), lambda: None),
-        ("torch SDPA cuDNN", ("equal",), lambda: _sdpa(SDPBackend.CUDNN_ATTENTION)),
-        ("torch SDPA flash", ("equal",), lambda: _sdpa(SDPBackend.FLASH_ATTENTION)),
-        ("torch varlen_attn", ("equal", "ragged", "past"), _varlen),
+        (OWN, ('equal', 'ragged', 'past'), lambda: None),
+        ('torch SDPA cuDNN', ('equal',), lambda: _sdpa(SDPBackend.CUDNN_ATTENTION)),
+        ('torch SDPA flash', ('equal',), lambda: _sdpa(SDPBackend.FLASH_ATTENTION)),
+        ('torch varlen_attn', ('equal', 'ragged', 'past'), _varlen),
     )
 
 
@@ -103,14 +103,14 @@ class PrefillAttention:
             try:
                 self.runs[name] = make()
             except Exception as failure:  # each torch refuses in its own way
-                self.rejected.append(f"{name}: {_why(failure)}")
+                self.rejected.append(f'{name}: {_why(failure)}')
                 continue
             for kind in kinds:
                 self._try(name, kind, generator)
-        self.choices = {label: next((name for name, kind in self.errors if kind == label.split("_")[0]), None) for label in CLASSES}
-        if timed and device.type == "cuda":
+        self.choices = {label: next((name for name, kind in self.errors if kind == label.split('_')[0]), None) for label in CLASSES}
+        if timed and device.type == 'cuda':
             for label in CLASSES:
-                self.choices[label] = self._fastest([name for name, kind in self.errors if kind == label.split("_")[0]], label, generator)
+                self.choices[label] = self._fastest([name for name, kind in self.errors if kind == label.split('_')[0]], label, generator)
 
     def _problem(self, seqs, generator):
         """A batch, its random qkv, and a cache that holds its keys and values."""
@@ -147,12 +147,12 @@ class PrefillAttention:
             batch, qkv, cache = self._problem(SMALL[kind], generator)
             error = relative_error(self._run(name, batch, qkv, cache), self._wanted(batch, qkv, cache))
         except Exception as failure:  # each torch, Triton and driver refuses in its own way
-            self.rejected.append(f"{name} ({kind}): {_why(failure)}")
+            self.rejected.append(f'{name} ({kind}): {_why(failure)}')
             return
         if error <= LIMIT:
             self.errors[name, kind] = error
         else:
-            self.rejected.append(f"{name} ({kind}): relative error {error:.3g}")
+            self.rejected.append(f'{name} ({kind}): relative error {error:.3g}')
 
     def _fastest(self, names, label, generator):
         batch, qkv, cache = self._problem(TIMED[label], generator)
@@ -161,12 +161,12 @@ class PrefillAttention:
             try:
                 times[name] = self._time(name, batch, qkv, cache)
             except Exception as failure:
-                self.rejected.append(f"{name} ({label}): {_why(failure)}")
+                self.rejected.append(f'{name} ({label}): {_why(failure)}')
         return min(times, key=times.get) if times else None
 
     def _time(self, name, batch, qkv, cache):
         """Shortest of a few runs, s, kernel compilation left out."""
-        best = float("inf")
+        best = float('inf')
         for _ in range(REPEATS + 2):
             torch.cuda.synchronize()
             start = time.perf_counter()
@@ -182,7 +182,7 @@ class PrefillAttention:
             return prefill(qkv, cache, batch.prompt_tables, batch.starts, batch.pasts, batch.tile_sequences, batch.tile_starts, batch.tile_rows, out,
                            self.heads, self.kv_heads, self.dim)
         q, k, v = self.split(q_rows)
-        if cache.dtype == FP8 or batch.shape_class.startswith("past"):
+        if cache.dtype == FP8 or batch.shape_class.startswith('past'):
             k, v = gather(cache, batch.prompt_tables, batch.key_starts, batch.keys, batch.longest_key, self.kv_heads, self.dim)
         return self.runs[name](q, k, v, batch)
 
@@ -192,7 +192,7 @@ class PrefillAttention:
             return None
         name = self.choices[batch.shape_class]
         if name is None:
-            raise Unsupported("unsupported_kind", f"no attention kernel is right for prompts of class {batch.shape_class}: {'; '.join(self.rejected)}")
+            raise Unsupported('unsupported_kind', f"no attention kernel is right for prompts of class {batch.shape_class}: {'; '.join(self.rejected)}")
         return name
 
     def __call__(self, batch, qkv, cache, out):

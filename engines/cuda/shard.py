@@ -13,13 +13,13 @@ RING_WEIGHT_SHARE = 0.5
 """Share of the memory that the weights of a ring may take; the rest is for KV pages."""
 MARGIN_BYTES = 512 << 20
 """For library workspaces and graphs on a GPU."""
-CACHE_BYTES = {"bf16": 2, "fp8": 1}
+CACHE_BYTES = {'bf16': 2, 'fp8': 1}
 
 
 def split(count, parts, what):
     """count / parts; Unsupported if it does not divide."""
     if count % parts:
-        raise Unsupported("unsupported_kind", f"{what} {count} does not divide by tp {parts}")
+        raise Unsupported('unsupported_kind', f'{what} {count} does not divide by tp {parts}')
     return count // parts
 
 
@@ -48,15 +48,15 @@ class Shard:
     @staticmethod
     def of(geometry, tp, weights, kv):
         """Shard of a model geometry (the fields of load_model). Raises Unsupported."""
-        moe = geometry.get("moe") or {"experts": 0, "top_k": 0, "ffn": 0, "shared_ffn": 0, "dense_first": geometry["layers"]}
-        heads, kv_heads = split(geometry["heads"], tp, "heads"), -(-geometry["kv_heads"] // tp)
-        split(heads, kv_heads, "query heads of a rank over its key heads:")
-        if geometry["head_dim"] % 2 or geometry["head_dim"] > 256:
-            raise Unsupported("unsupported_kind", f"head_dim {geometry['head_dim']} is odd or above 256")
+        moe = geometry.get('moe') or {'experts': 0, 'top_k': 0, 'ffn': 0, 'shared_ffn': 0, 'dense_first': geometry['layers']}
+        heads, kv_heads = split(geometry['heads'], tp, 'heads'), -(-geometry['kv_heads'] // tp)
+        split(heads, kv_heads, 'query heads of a rank over its key heads:')
+        if geometry['head_dim'] % 2 or geometry['head_dim'] > 256:
+            raise Unsupported('unsupported_kind', f"head_dim {geometry['head_dim']} is odd or above 256")
         return Shard(
-            geometry["layers"], geometry["hidden"], heads, kv_heads, geometry["head_dim"], split(geometry["ffn"], tp, "ffn"), split(geometry["vocab"], tp, "vocab"),
-            geometry["qk_norm"], geometry["rope_theta"], geometry["tied"], moe["experts"], moe["top_k"], split(moe["ffn"], tp, "expert ffn"),
-            split(moe["shared_ffn"], tp, "shared ffn"), min(moe["dense_first"], geometry["layers"]), weights, kv)
+            geometry['layers'], geometry['hidden'], heads, kv_heads, geometry['head_dim'], split(geometry['ffn'], tp, 'ffn'), split(geometry['vocab'], tp, 'vocab'),
+            geometry['qk_norm'], geometry['rope_theta'], geometry['tied'], moe['experts'], moe['top_k'], split(moe['ffn'], tp, 'expert ffn'),
+            split(moe['shared_ffn'], tp, 'shared ffn'), min(moe['dense_first'], geometry['layers']), weights, kv)
 
     @property
     def qkv(self):
@@ -81,7 +81,7 @@ class Shard:
 
     def workspace_bytes(self, limits):
         """Activations of the largest pass, an upper estimate, and the tables of positions."""
-        tokens, batch, context = limits["max_tokens"] + limits["max_batch"], limits["max_batch"], limits["max_context"] + limits["max_tokens"]
+        tokens, batch, context = limits['max_tokens'] + limits['max_batch'], limits['max_batch'], limits['max_context'] + limits['max_tokens']
         wide = 3 * self.ffn if self.dense_first else 0
         routed = self.top_k * (2 * self.hidden + 3 * self.expert_ffn) + 3 * self.shared_ffn
         row = 2 * (6 * self.hidden + 2 * self.qkv + 2 * self.heads * self.dim + max(wide, routed, self.ffn)) + 8 * (self.experts + 4 * self.top_k)
@@ -108,8 +108,8 @@ def fit(shard, limits, memory_bytes, l2_bytes):
 
     Raises OutOfMemory with what the smallest allowed form needs."""
     room = memory_bytes - shard.ends_bytes() - shard.workspace_bytes(limits)
-    enough = -(-limits["max_context"] // PAGE) + -(-limits["max_tokens"] // PAGE) + limits["max_batch"]
-    most = limits["max_batch"] * -(-limits["max_context"] // PAGE) + -(-limits["max_tokens"] // PAGE)
+    enough = -(-limits['max_context'] // PAGE) + -(-limits['max_tokens'] // PAGE) + limits['max_batch']
+    most = limits['max_batch'] * -(-limits['max_context'] // PAGE) + -(-limits['max_tokens'] // PAGE)
     page, first = shard.page_bytes(), ring_start(shard)
     lead = sum(shard.layer_bytes(i) for i in range(first))
     layer = shard.layer_bytes(shard.layers - 1)
@@ -126,4 +126,4 @@ def fit(shard, limits, memory_bytes, l2_bytes):
     needed = memory_bytes - room + lead + least * layer + (first + least) * min(most, enough) * page
     if least < shard.layers - first and pages(first + least) >= min(most, enough):
         return Fit(first + least, pages(first + least))
-    raise OutOfMemory(f"not even {least} distinct layers and the KV of one context fit", int(needed))
+    raise OutOfMemory(f'not even {least} distinct layers and the KV of one context fit', int(needed))

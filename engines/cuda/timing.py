@@ -24,7 +24,7 @@ class Stopwatch:
     """Times what runs between start() and stop() on the device, ms; on a CPU by its clock."""
 
     def __init__(self, device):
-        self.on_gpu = device.type == "cuda"
+        self.on_gpu = device.type == 'cuda'
         self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self.on_gpu else None
 
     def start(self):
@@ -78,7 +78,7 @@ class GraphTarget(Target):
         self.calls = calls
         self.watch = Stopwatch(device)
         self.graph = None
-        if device.type != "cuda":
+        if device.type != 'cuda':
             self.count = len(calls)
             self.replay = self._loop
             self._loop()
@@ -87,7 +87,7 @@ class GraphTarget(Target):
         self._capture()
         once = self._once()
         few = max(1, min(CALLS, int(MOST_MS / once)))
-        self.flags += ["few_calls"] if few < CALLS else []
+        self.flags += ['few_calls'] if few < CALLS else []
         wanted = max(few, math.ceil(LEAST_MS / once), len(calls))
         if wanted != self.count:
             self.count = wanted
@@ -170,5 +170,5 @@ class HostTarget(Target):
 
 def require_gpu(device, what):
     """Unsupported unless on a GPU."""
-    if device.type != "cuda":
-        raise Unsupported("unsupported_kind", f"{what} needs a GPU")
+    if device.type != 'cuda':
+        raise Unsupported('unsupported_kind', f'{what} needs a GPU')

@@ -159,8 +159,27 @@ def layers_in_a_ring():
     assert 7 <= ring.distinct_layers < 40 and len(ring.layers) == ring.distinct_layers, ring.distinct_layers
     assert ring.layer_at(39) == 39 % ring.distinct_layers and ring.layer_at(5, 4) == 1
     assert ring.weight_bytes == least.ends_bytes() + sum(least.layer_bytes(i) for i in range(ring.distinct_layers))
-    target = passes.PassTarget(ring, {'kind': 'pass', 'mode': 'eager', 'seqs': [[1, 30]], 'rows': 1}, 1e-6)
-    assert target.flags[0] == 'extrapolated_depth', target.flags
+    assert ring.read_back(ring.forward(ring.prepare([(1, 30)], tokens=[5]), depth=9, ring=4)) != []
+
+
+@test
+def long_passes_are_run_with_fewer_layers():
+    deep, ran = decoder({**DENSE, 'layers': 20}), []
+
+    def run(_target, depth, _ring):
+        ran.append(depth)
+        return tuple(2 + (depth or 20) * slope for slope in (0.5, 1.0, 0.25))
+
+    right, passes.PassTarget._run = passes.PassTarget._run, run
+    try:
+        point = {'kind': 'pass', 'mode': 'eager', 'seqs': [[1, 30]], 'rows': 1}
+        long = passes.PassTarget(deep, point, 0.1)
+        assert long.flags == ['extrapolated_depth'] and set(ran) == {4, 8, 12}, ran
+        assert all(abs(got - wanted) < 1e-9 for got, wanted in zip(long.sample(), (12, 22, 7)))
+        short = passes.PassTarget(deep, point, 1.0)
+        assert short.flags == [] and short.sample() == (12, 22, 7)
+    finally:
+        passes.PassTarget._run = right
 
 
 @test
