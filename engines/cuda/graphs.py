@@ -17,13 +17,13 @@ def _side_stream():
     return _streams[0]
 
 
-def record(run, pool):
-    """(graph, output) of `run()`, which has run before the recording, so that kernels are compiled and libraries have their workspaces."""
+def record(run, pool, warm=None):
+    """(graph, output) of `run()`. It, or `warm` instead, runs before the recording, so that kernels are compiled and libraries have their workspaces."""
     stream = _side_stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_RUNS):
-            run()
+            (warm or run)()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
