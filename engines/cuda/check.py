@@ -152,7 +152,7 @@ def _model_checks(decoder, prompts, limit, seed):
 
 
 def _graph_check(decoder, run, tables):
-    """The last decode step through a graph with a padding row. Without MoE only the pages carry state, and they hold what the eager step wrote."""
+    """The last decode step again, with a padding row: through a graph and eagerly."""
     spans = [(n + STEPS - 1, n + STEPS) for n in run.prompts]
     batch = run.batch(spans, tables, pad_to=len(spans) + 1)
     inputs = DecodeInputs(batch.pad_to, decoder.limits['max_context'], batch.splits, decoder.device)
