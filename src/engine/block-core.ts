@@ -2,6 +2,7 @@ import { chargedMs } from '../core/nanoseconds.js';
 import { BlockScheduling } from './block-scheduling.js';
 import { SIGNAL, type EngineCore, type PassEffects } from './engine.js';
 import type { Speculation } from './speculation.js';
+import { clearLengths, noteLengths } from '../timing/timing.js';
 
 /**
  * What vLLM's and TensorRT-LLM's schedulers share: running requests first, then the queue, strictly
@@ -32,7 +33,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     shape.groupDecodeRequests = groupDecodeRequests;
     if (this.inSpan) {
       shape.decodeContextTokens = this.group.knownTokens;
-      if (this.config.timing.readsLongest) shape.decodeLongestTokens = this.group.longestKnown(this.running.first);
+      if (this.config.timing.readsLengths) shape.decodeLongestTokens = this.group.longestKnown(this.running.first);
     }
     return this.passEndMs(startMs);
   }
@@ -90,16 +91,19 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
   /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */
   private sumChunks(): void {
     const { timing } = this.config;
-    if (!timing.chunkMs || !this.chargesPrompts) return;
-    const { loose, sequences } = this;
+    if (!this.chargesPrompts || (!timing.chunkMs && !timing.readsLengths)) return;
+    const { loose, sequences, shape } = this;
     let chunksMs = 0;
+    clearLengths(shape);
     for (let i = 0; i < this.looseCount; i++) {
       const request = loose[i]!;
       const tokens = sequences.passPromptTokens[request]!;
       const start = sequences.passStartTokens[request]!;
-      if (tokens > 0) chunksMs += timing.chunkMs(start, start + tokens);
+      if (tokens === 0) continue;
+      if (timing.chunkMs) chunksMs += timing.chunkMs(start, start + tokens);
+      if (timing.readsLengths) noteLengths(shape, start, start + tokens);
     }
-    this.shape.prefillChunksMs = chunksMs;
+    shape.prefillChunksMs = chunksMs;
   }
 
   /** Requests that asked for no output leave before the decode batch is priced (compat A2). */
@@ -148,7 +152,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     const { sequences } = this;
     let requests = this.group.count;
     let contextTokens = this.group.knownTokens;
-    let longest = this.config.timing.readsLongest ? this.group.longestKnown(this.running.first) : 0;
+    let longest = this.config.timing.readsLengths ? this.group.longestKnown(this.running.first) : 0;
     const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
     const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
     const promptsStandApart = recomputesAsPrefill && this.speculation === null;

@@ -1,6 +1,7 @@
 import { BlockSpans } from './block-spans.js';
 import type { Verdict } from './block-state.js';
 import { SIGNAL } from './engine.js';
+import { clearPrompts } from '../timing/timing.js';
 
 type Outcome = 'scheduled' | 'blocked' | 'preempted';
 
@@ -37,7 +38,7 @@ export abstract class BlockScheduling extends BlockSpans {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    clearPrompts(shape);
     if (!this.scheduleTogether()) {
       this.dissolve();
       this.scheduleRunning();

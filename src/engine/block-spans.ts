@@ -1,6 +1,7 @@
 import { chargedMs } from '../core/nanoseconds.js';
 import { BlockState } from './block-state.js';
 import { Span } from './span.js';
+import { clearPrompts } from '../timing/timing.js';
 
 /**
  * Spans: several decode passes of the lockstep group executed as one while nothing but tokens can
@@ -65,11 +66,11 @@ export abstract class BlockSpans extends BlockState {
   private planSpan(nowMs: number, most: number, horizonMs: number): void {
     const { group, shape, span } = this;
     const { timing, decodeSpeedup } = this.config;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    clearPrompts(shape);
     shape.decodeRequests = shape.groupDecodeRequests = group.count;
     shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
-    if (timing.readsLongest) shape.decodeLongestTokens = group.longestKnown(this.running.first);
+    if (timing.readsLengths) shape.decodeLongestTokens = group.longestKnown(this.running.first);
     shape.occupiedBlocks = this.cache.pool.active;
     if (this.isPrefill) return span.planConstant(nowMs, 0, most, horizonMs);
     if (timing.decodeIgnoresContext) {

@@ -1,6 +1,6 @@
 import { empty } from '../core/list.js';
 import type { SglangSpec } from '../scenario/scenario.js';
-import type { PassShape, PassTiming } from '../timing/timing.js';
+import { clearPrompts, noteLengths, type PassShape, type PassTiming } from '../timing/timing.js';
 import type { EngineConfig, EngineObserver, EngineStatistics } from './engine.js';
 import type { SglangPages } from './sglang-pages.js';
 import type { NewTokenRatio } from './sglang-ratio.js';
@@ -49,8 +49,7 @@ export class PrefillBatch {
   clear(): void {
     empty(this.sequences);
     this.computes = false;
-    const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    clearPrompts(this.shape);
   }
 
   /** Tokens of the longest request that is sure to get through the budgets, alone. */
@@ -131,6 +130,7 @@ export class PrefillBatch {
     this.shape.prefillStartTokens += start;
     this.shape.prefillAttentionTokens2 += end * end - start * start;
     if (this.timing.chunkMs && start < end) this.shape.prefillChunksMs += this.timing.chunkMs(start, end);
+    if (this.timing.readsLengths && start < end) noteLengths(this.shape, start, end);
     return true;
   }
 }

@@ -1,6 +1,7 @@
 import { empty } from '../core/list.js';
 import { SglangSpan } from './sglang-span.js';
 import { SglangSteps } from './sglang-steps.js';
+import { clearPrompts } from '../timing/timing.js';
 
 /** Room is compared exactly, with the reference's own additions, within so many tokens; farther away the sum will do. */
 const ROOM_GUARD = 1e-3;
@@ -74,11 +75,11 @@ export abstract class SglangSpans extends SglangSteps {
       if (this.deferredPasses > 0) most = Math.min(most, this.deferredPasses);
       if (this.waitsForRoom) most = Math.min(most, this.sumPromised());
     }
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    clearPrompts(shape);
     shape.decodeRequests = shape.groupDecodeRequests = group.running.length;
     shape.groupPrefillTokens = 0;
     shape.decodeContextTokens = group.knownTokens;
-    if (this.config.timing.readsLongest) shape.decodeLongestTokens = group.longestKnown();
+    if (this.config.timing.readsLengths) shape.decodeLongestTokens = group.longestKnown();
     shape.occupiedBlocks = pages.active;
     this.span.open(nowMs);
     if (this.pageTokens === 1) this.planEven(most, horizonMs);

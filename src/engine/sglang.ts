@@ -148,7 +148,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
     }
     this.shape.decodeRequests = running.length;
     this.shape.decodeContextTokens = group.knownTokens;
-    if (this.config.timing.readsLongest) this.shape.decodeLongestTokens = group.longestKnown();
+    if (this.config.timing.readsLengths) this.shape.decodeLongestTokens = group.longestKnown();
   }
 
   private growthPages(): number {

@@ -2,7 +2,7 @@ import type { TimingSpec } from '../scenario/scenario.js';
 import { createForwardModel } from './forward-model.js';
 import { createTiming, type TimedPool } from './registry.js';
 import { createStepTimes, type StepTimes } from './step-times.js';
-import { emptyPass, type PassShape, type PassTiming, type TimingRules } from './timing.js';
+import { clearLengths, emptyPass, noteLengths, type PassShape, type PassTiming, type TimingRules } from './timing.js';
 
 export interface StepTimedPool extends TimedPool {
   readonly spec: TimingSpec;
@@ -55,6 +55,8 @@ export function passStepTimes(timing: PassTiming, { kvBlocks, blockTokens, speed
     shape.prefillAttentionTokens2 = b * (isl * isl - prefix * prefix);
     shape.prefillChunksMs = b > 0 && timing.chunkMs ? b * timing.chunkMs(prefix, isl) : 0;
     shape.groupPrefillTokens = ranks * b * (isl - prefix);
+    clearLengths(shape);
+    for (let prompt = 0; prompt < b && prefix < isl; prompt++) noteLengths(shape, prefix, isl);
   };
   const decodes = (b: number, s: number): void => {
     shape.decodeRequests = b;
@@ -66,8 +68,10 @@ export function passStepTimes(timing: PassTiming, { kvBlocks, blockTokens, speed
     const requests = shape.prefillRequests + shape.decodeRequests;
     shape.occupiedBlocks = Math.min(kvBlocks, requests * Math.ceil(tokensPerRequest / blockTokens));
   };
-  const prefillMs = (pass: PassShape): number => (pass.prefillRequests === 0 ? 0 : timing.prefillMs(pass) / prefillRate);
-  const decodeMs = (pass: PassShape): number => (pass.decodeRequests === 0 ? 0 : timing.decodeMs(pass) / decodeRate);
+  // What lies too far beyond the source's calibration for an answer throws.
+  const checked = (ms: number): number => (timing.extrapolates?.(shape), ms);
+  const prefillMs = (pass: PassShape): number => (pass.prefillRequests === 0 ? 0 : checked(timing.prefillMs(pass) / prefillRate));
+  const decodeMs = (pass: PassShape): number => (pass.decodeRequests === 0 ? 0 : checked(timing.decodeMs(pass) / decodeRate));
   return {
     prefillMs: (b, isl, prefix) => {
       prompts(b, isl, prefix);
@@ -90,6 +94,10 @@ export function passStepTimes(timing: PassTiming, { kvBlocks, blockTokens, speed
       const tokens = Math.max(requests, contextTokens - prefix * Math.floor(contextTokens / isl));
       if (chunks > 1) shape.prefillStartTokens = Math.round((isl + prefix - tokens) / 2);
       shape.prefillEndTokens = shape.prefillStartTokens + tokens;
+      if (chunks > 1) {
+        clearLengths(shape);
+        noteLengths(shape, shape.prefillStartTokens, shape.prefillEndTokens);
+      }
       shape.groupPrefillTokens = ranks * tokens;
       decodes(decodeRequests, isl + Math.floor(osl / 2) + 1);
       occupy(isl + Math.floor(osl / 2));

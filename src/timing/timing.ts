@@ -16,11 +16,20 @@ export interface PassShape {
   prefillAttentionTokens2: number;
   /** Σ over them of the timing's own `chunkMs`; 0 where it has none. */
   prefillChunksMs: number;
+  /**
+   * Kept only for a timing that `readsLengths`: of chunks of two tokens or more, where the one that ends last starts and ends; chunks of one token, which run
+   * as decode steps do: how many, Σ of the positions they end at, the largest.
+   */
+  prefillLongestStart: number;
+  prefillLongestEnd: number;
+  prefillSteps: number;
+  prefillStepTokens: number;
+  prefillStepLongest: number;
   /** Requests that take a decode step in this pass. */
   decodeRequests: number;
   /** Σ over them of known tokens L, new one excluded. */
   decodeContextTokens: number;
-  /** The longest of them; kept only for a timing that `readsLongest`. */
+  /** The longest of them; kept only for a timing that `readsLengths`. */
   decodeLongestTokens: number;
   /** Prompt tokens computed and decode steps taken by all ranks that run this pass in lockstep, this one included. */
   groupPrefillTokens: number;
@@ -36,6 +45,7 @@ export interface PassShape {
 export function emptyPass(capacityBlocks: number, blockTokens: number): PassShape {
   return {
     prefillRequests: 0, prefillEndTokens: NaN, prefillStartTokens: NaN, prefillAttentionTokens2: NaN, prefillChunksMs: NaN,
+    prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0,
     decodeRequests: 0, decodeContextTokens: NaN, decodeLongestTokens: 0, groupPrefillTokens: NaN, groupDecodeRequests: NaN, occupiedBlocks: 0, capacityBlocks, blockTokens,
   };
 }
@@ -52,10 +62,32 @@ export interface PassTiming {
   chunkMs?(startTokens: number, endTokens: number): number;
   /** True when `decodeMs` of a pass without prompt work depends on the requests and the occupied blocks only, so that equal passes follow each other. */
   readonly decodeIgnoresContext?: boolean;
-  /** True when decode time depends on how far lengths differ: `PassShape.decodeLongestTokens` is then kept. */
-  readonly readsLongest?: boolean;
+  /** True when times depend on how far lengths differ: `PassShape` then keeps longest ones and chunks of one token. */
+  readonly readsLengths?: boolean;
   /** True when a pass lies outside what the source was calibrated on; absent = it has no such bounds. */
   extrapolates?(shape: PassShape): boolean;
+}
+
+/** A pass without prompt work. */
+export function clearPrompts(shape: PassShape): void {
+  shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+  clearLengths(shape);
+}
+
+export function clearLengths(shape: PassShape): void {
+  shape.prefillLongestStart = shape.prefillLongestEnd = shape.prefillSteps = shape.prefillStepTokens = shape.prefillStepLongest = 0;
+}
+
+/** One prompt's chunk from token `start` to `end` > `start`, for a timing that `readsLengths`. */
+export function noteLengths(shape: PassShape, start: number, end: number): void {
+  if (end - start === 1) {
+    shape.prefillSteps++;
+    shape.prefillStepTokens += end;
+    if (end > shape.prefillStepLongest) shape.prefillStepLongest = end;
+  } else if (end > shape.prefillLongestEnd) {
+    shape.prefillLongestEnd = end;
+    shape.prefillLongestStart = start;
+  }
 }
 
 /** What the fidelity decides about timing sources that know nothing of the engine. */

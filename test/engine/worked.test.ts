@@ -10,7 +10,7 @@ import { distinct, ns, rowsOf, simulate, tokens } from '../support/simulate.js';
 const tokensDecode = polynomialTiming('tokens');
 
 const shape = (part: Partial<PassShape>): PassShape => ({
-  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, decodeRequests: 1, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 1, ...part,
+  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0, decodeRequests: 1, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 1, ...part,
 });
 
 /** [start, end] of every pass. */

@@ -5,7 +5,7 @@ import type { PassTiming } from '../../src/timing/timing.js';
 import { WorkloadBuilder } from '../../src/workload/builder.js';
 import type { Workload } from '../../src/workload/workload.js';
 import { workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
-import { chunkTiming, type World } from './worlds.js';
+import { lengthsMs, chunkTiming, type World } from './worlds.js';
 
 /** What a world needs besides to run on SGLang. */
 export const knobs = fc.record({
@@ -35,7 +35,7 @@ export const knobs = fc.record({
 export type Knobs = typeof knobs extends fc.Arbitrary<infer T> ? T : never;
 
 const polynomial = polynomialTiming('tokens');
-const byTokens: PassTiming = { ...polynomial, decodeMs: (shape) => polynomial.decodeMs(shape) + shape.decodeLongestTokens / 300, readsLongest: true, extrapolates: ({ decodeContextTokens }) => decodeContextTokens > 60 };
+const byTokens: PassTiming = { ...polynomial, prefillMs: (shape) => polynomial.prefillMs(shape) + lengthsMs(shape), decodeMs: (shape) => polynomial.decodeMs(shape) + shape.decodeLongestTokens / 300, readsLengths: true, extrapolates: ({ decodeContextTokens }) => decodeContextTokens > 60 };
 
 /** The world's deployment with SGLang engines. */
 export function sglangSetup({ setup }: World, drawn: Knobs): Setup {

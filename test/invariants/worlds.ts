@@ -3,14 +3,18 @@ import { semanticsOf } from '../../src/engine/semantics.js';
 import { fixedTiming } from '../../src/timing/fixed.js';
 import { polynomialTiming } from '../../src/timing/polynomial.js';
 import type { FrontendSpec } from '../../src/scenario/scenario.js';
-import type { PassTiming } from '../../src/timing/timing.js';
+import type { PassShape, PassTiming } from '../../src/timing/timing.js';
 import { tokens, type LiteralRequest, type Setup } from '../support/simulate.js';
+
+/** By longest chunks, and chunks of one token. */
+export const lengthsMs = (shape: PassShape): number =>
+  shape.prefillLongestEnd / 90 + shape.prefillLongestStart / 70 + shape.prefillSteps / 5 + shape.prefillStepTokens / 80 + shape.prefillStepLongest / 60;
 
 /** Prices every chunk on its own and looks at the whole group, its longest member too: what operator times do. The thirds show any other order of summation. */
 export const chunkTiming: PassTiming = {
-  prefillMs: (shape) => shape.prefillChunksMs + shape.groupPrefillTokens / 7 + shape.groupDecodeRequests / 3,
+  prefillMs: (shape) => shape.prefillChunksMs + shape.groupPrefillTokens / 7 + shape.groupDecodeRequests / 3 + lengthsMs(shape),
   decodeMs: (shape) => 1 + shape.groupDecodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.decodeLongestTokens / 300 + shape.groupPrefillTokens / 7,
-  readsLongest: true,
+  readsLengths: true,
   chunkMs: (start, end) => (end * end - start * start) / 3000,
 };
 

@@ -1,5 +1,5 @@
 import { chargedMs } from '../../src/core/nanoseconds.js';
-import type { PassShape } from '../../src/timing/timing.js';
+import { clearLengths, clearPrompts, noteLengths, type PassShape } from '../../src/timing/timing.js';
 import { MOST_BARREN_PASSES } from '../../src/engine/block-scheduling.js';
 import { SIGNAL, type EngineConfig, type EngineContext, type EngineCore, type EngineStatistics, type PassEffects, type SignalKind } from '../../src/engine/engine.js';
 import { Speculation } from '../../src/engine/speculation.js';
@@ -50,6 +50,7 @@ export abstract class Stepper implements EngineCore {
     this.speculation = engine.speculative && config.role !== 'prefill' ? new Speculation(engine.speculative, config.workerIndex) : null;
     this.shape = {
       prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
+      prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0,
       decodeRequests: 0, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: kvBlocks, blockTokens: engine.blockTokens,
     };
   }
@@ -139,7 +140,7 @@ export abstract class Stepper implements EngineCore {
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
     const shape = this.shape;
-    shape.prefillRequests = shape.prefillEndTokens = shape.prefillStartTokens = shape.prefillAttentionTokens2 = shape.prefillChunksMs = 0;
+    clearPrompts(shape);
     for (const sequence of this.running) sequence.passTokens = sequence.passPromptTokens = 0;
     this.scheduleRunning();
     this.admitWaiting(nowMs);
@@ -299,9 +300,12 @@ export abstract class Stepper implements EngineCore {
 
   private sumChunks(): void {
     const { timing } = this.config;
-    if (!timing.chunkMs || !this.chargesPrompts) return;
+    if (!this.chargesPrompts) return;
+    clearLengths(this.shape);
     for (const { passStartTokens, passPromptTokens } of this.running) {
-      if (passPromptTokens > 0) this.shape.prefillChunksMs += timing.chunkMs(passStartTokens, passStartTokens + passPromptTokens);
+      if (passPromptTokens === 0) continue;
+      if (timing.chunkMs) this.shape.prefillChunksMs += timing.chunkMs(passStartTokens, passStartTokens + passPromptTokens);
+      noteLengths(this.shape, passStartTokens, passStartTokens + passPromptTokens);
     }
   }
 

@@ -225,7 +225,7 @@ describe('registry', () => {
   const blocks = { decodeBy: 'blocks', leastDecodeMs: 1, passes: 'static', decodeLengthOffset: 1 } as const;
   const spec = (source: TimingSpec['source']): TimingSpec => ({ source, prefillMs: 12, decodeMs: 3, speedup: 1, decodeSpeedup: 1 });
   const pool = { model: 'Qwen/Qwen3-32B', hardware: 'h200_sxm', engine, tp: 2 };
-  const shape = { prefillRequests: 1, prefillEndTokens: 100, prefillStartTokens: 0, prefillAttentionTokens2: 1e4, prefillChunksMs: 0, decodeRequests: 1, decodeContextTokens: 10, decodeLongestTokens: 10, groupPrefillTokens: 100, groupDecodeRequests: 1, occupiedBlocks: 1, capacityBlocks: 100, blockTokens: 16 };
+  const shape = { prefillRequests: 1, prefillEndTokens: 100, prefillStartTokens: 0, prefillAttentionTokens2: 1e4, prefillChunksMs: 0, prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0, decodeRequests: 1, decodeContextTokens: 10, decodeLongestTokens: 10, groupPrefillTokens: 100, groupDecodeRequests: 1, occupiedBlocks: 1, capacityBlocks: 100, blockTokens: 16 };
 
   it('makes each source, named in its description', () => {
     for (const source of ['polynomial', 'fixed', 'fitted'] as const) {

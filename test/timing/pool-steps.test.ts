@@ -81,7 +81,7 @@ describe('stepTimesOf', () => {
 
   it('is the fitted model\'s pass times', () => {
     const { timing } = fittedTiming(question);
-    const decode = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, decodeRequests: 32, decodeContextTokens: 32 * 4249, decodeLongestTokens: 4249, groupPrefillTokens: 0, groupDecodeRequests: 32, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 64 };
+    const decode = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0, decodeRequests: 32, decodeContextTokens: 32 * 4249, decodeLongestTokens: 4249, groupPrefillTokens: 0, groupDecodeRequests: 32, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 64 };
     expect(times.decodeMs(32, 4250)).toBe(timing.decodeMs(decode));
     expect(times.prefillMs(1, 4000, 0)).toBeCloseTo(211.57, 2);
   });

@@ -17,7 +17,7 @@ let files = 0;
 const fresh = (): string => join(folder, `p${files++}.npz`);
 
 const shape = (fields: Partial<PassShape>): PassShape => ({
-  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0,
+  prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0,
   decodeRequests: 0, decodeContextTokens: 0, decodeLongestTokens: 0, groupPrefillTokens: 0, groupDecodeRequests: 0, occupiedBlocks: 0, capacityBlocks: 1000, blockTokens: 10, ...fields,
 });
 const prefill = (tokens: number): PassShape => shape({ prefillRequests: 1, prefillEndTokens: tokens + 7, prefillStartTokens: 7 });

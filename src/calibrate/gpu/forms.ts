@@ -1,4 +1,4 @@
-import { contextUs, generationUs, MEMORY_BYTES, memoryUs, productUs, type AttentionShare, type Matrix, type MatrixType, type Rates, type Sequence } from '../../timing/measured/law.js';
+import { contextUs, generationUs, MEMORY_BYTES, memoryUs, productUs, promptSums, type AttentionShare, type Matrix, type MatrixType, type Rates, type Sequence } from '../../timing/measured/law.js';
 import type { Point, PointOf } from './points.js';
 import type { Bound } from './robust-fit.js';
 
@@ -50,8 +50,8 @@ export function productTime({ m, n, k, dtype }: PointOf<'gemm'>, rates: Rates): 
 }
 
 export function contextTime(point: PointOf<'attn_ctx'>, rates: Rates): (p: readonly number[]) => number {
-  const share = attentionOf(point);
-  return (p) => contextUs(p, rates, share, point.seqs);
+  const [share, sums] = [attentionOf(point), promptSums(point.seqs)];
+  return (p) => contextUs(p, rates, share, sums);
 }
 
 /** Contexts of a batch differ: the longest counts `lambda` towards the effective one. */

@@ -1,4 +1,4 @@
-import { generationUs, joined, type PassOperators, type PassStructure, type HostTimes } from '../../timing/measured/law.js';
+import { generationUs, joined, promptSums, type PassOperators, type PassStructure, type HostTimes } from '../../timing/measured/law.js';
 import { median, quantile } from '../errors.js';
 import { fitted, ofKind, passFamily, type FitPoint } from './fit-points.js';
 import { contextsOf, generationTime, isEven } from './forms.js';
@@ -123,7 +123,7 @@ export function passTime({ seqs, rows, mode, pad_to: padTo }: PointOf<'pass'>, {
   const decode = seqs.filter(([fresh]) => fresh === 1);
   const padded = mode === 'graph' ? padTo : undefined;
   const linear = compiled.lin(padded ?? seqs.reduce((sum, [fresh]) => sum + fresh, 0)) + compiled.logits(padded ?? rows);
-  const ctx = prompts.length === 0 ? 0 : compiled.ctx(prompts);
+  const ctx = prompts.length === 0 ? 0 : compiled.ctx(promptSums(prompts));
   const { batch, sum, longest } = contextsOf(decode);
   const mean = sum / batch;
   const form = (effective: number): number => generationUs(forms.gen.p, rates, share, batch, sum, effective);

@@ -3,7 +3,7 @@ import { createEngine } from '../../engine/registry.js';
 import { Sequences } from '../../engine/sequences.js';
 import { chargedMs } from '../../core/nanoseconds.js';
 import type { SimulationConfig } from '../../sim/config.js';
-import { emptyPass, type PassTiming } from '../../timing/timing.js';
+import { clearPrompts, emptyPass, noteLengths, type PassTiming } from '../../timing/timing.js';
 import { expandBlocks } from '../../workload/expand.js';
 import type { Workload } from '../../workload/workload.js';
 import type { Served, ServedPass } from './served.js';
@@ -124,6 +124,8 @@ export function pricePasses(passes: readonly ServedPass[], config: SimulationCon
   const { timing, engine, kvBlocks, prefillSpeedup, decodeSpeedup } = config.pools[0]!;
   const shape = emptyPass(kvBlocks, engine.blockTokens);
   return passes.map((pass) => {
+    clearPrompts(shape);
+    for (const [, past, tokens] of pass.prefill) noteLengths(shape, past, past + tokens);
     shape.prefillRequests = pass.num_prefill_requests;
     shape.prefillStartTokens = pass.sum_prefill_kv_tokens;
     shape.prefillEndTokens = pass.sum_prefill_kv_tokens + pass.sum_prefill_tokens;

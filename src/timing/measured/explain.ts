@@ -1,4 +1,5 @@
 import { Ladder, type PassBreakdown } from '../breakdown.js';
+import { promptSums } from './law.js';
 import type { MeasuredPasses } from './measured-timing.js';
 
 /** How a measured profile comes to a pass: one prompt, or a decode step of equal contexts (spec calibration 7.2). */
@@ -25,11 +26,10 @@ export function measuredBreakdown({ operators, structure, host, graphs }: Measur
     return { kind, requests, tokens, kernels: { ms, operators: parts.map(([name, count, us]) => ({ name, layers: count, ms: us / 1000, share: us / 1000 / ms, from, beside: false })) }, added: ladder.added, ms: ladder.ms };
   };
   return {
-    prefill: (tokens, speedup) => explain('prefill', 1, tokens, speedup, { computed: tokens, rows: 1, attentionUs: operators.ctx([[tokens, 0]]), graph: false }),
+    prefill: (tokens, speedup) => explain('prefill', 1, tokens, speedup, { computed: tokens, rows: 1, attentionUs: operators.ctx(promptSums([[tokens, 0]])), graph: false }),
     decode: (requests, tokens, speedup) => {
       const padded = graphs.find((size) => size >= requests);
-      const context = tokens + 1;
-      return explain('decode', requests, tokens, speedup, { computed: padded ?? requests, rows: padded ?? requests, attentionUs: operators.gen(requests, requests * context, context), graph: padded !== undefined });
+      return explain('decode', requests, tokens, speedup, { computed: padded ?? requests, rows: padded ?? requests, attentionUs: operators.gen(requests, requests * tokens, tokens), graph: padded !== undefined });
     },
   };
 }

@@ -84,17 +84,34 @@ export function productUs(form: 'B' | 'D', p: readonly number[], rates: Rates, m
   return p0 + (p4 * k) / 1000 + overlap(compute, memory, power) + (p6 * m * k) / rates.bytesPerUs;
 }
 
-/** Form C: one layer's attention over prompts. */
-export function contextUs(p: readonly number[], rates: Rates, { heads, kvHeads, headDim, kvBytes }: AttentionShare, seqs: readonly Sequence[]): number {
-  const [p0, p1, p2, p3, p4] = p as [number, number, number, number, number];
-  let [work, bytes, longest] = [0, 0, 0];
+/** Prompts of a pass: Σ end² - past², Σ new tokens, Σ ends, and the sequence that ends last. */
+export interface PromptSums {
+  work: number;
+  fresh: number;
+  ends: number;
+  longestFresh: number;
+  longestPast: number;
+}
+
+export function promptSums(seqs: readonly Sequence[]): PromptSums {
+  const sums = { work: 0, fresh: 0, ends: 0, longestFresh: 0, longestPast: 0 };
   for (const [fresh, past] of seqs) {
     const end = fresh + past;
-    work += 2 * heads * headDim * (end * end - past * past);
-    bytes += headDim * (4 * heads * fresh + 4 * kvHeads * fresh + 2 * kvHeads * kvBytes * end);
-    longest = Math.max(longest, end);
+    sums.work += end * end - past * past;
+    sums.fresh += fresh;
+    sums.ends += end;
+    if (end > sums.longestFresh + sums.longestPast) [sums.longestFresh, sums.longestPast] = [fresh, past];
   }
-  return p0 + Math.max((work * (1 + p3 / longest)) / rates.flopsPerUs.bf16 / p1, (p4 * longest) / 1000) + bytes / rates.bytesPerUs / p2;
+  return sums;
+}
+
+/** Form C: one layer's attention over prompts. */
+export function contextUs(p: readonly number[], rates: Rates, { heads, kvHeads, headDim, kvBytes }: AttentionShare, { work, fresh, ends, longestFresh, longestPast }: PromptSums): number {
+  const [p0, p1, p2, p3, p4] = p as [number, number, number, number, number];
+  const longest = longestFresh + longestPast;
+  const compute = (2 * heads * headDim * work * (1 + p3 / longest)) / rates.flopsPerUs.bf16 / p1;
+  const bytes = headDim * ((4 * heads + 4 * kvHeads) * fresh + 2 * kvHeads * kvBytes * ends);
+  return p0 + Math.max(compute, (p4 * longest) / 1000) + bytes / rates.bytesPerUs / p2;
 }
 
 /** Form G: one layer's attention of a decode step of `batch` sequences, Σ context and effective context in tokens, the new ones included. */
@@ -133,9 +150,7 @@ export interface PassOperators {
   /** All but attention and logits, over so many tokens. */
   lin(tokens: number): number;
   logits(rows: number): number;
-  ctx(seqs: readonly Sequence[]): number;
-  /** What `ctx` costs once a pass, however many prompts. */
-  readonly ctxOnce: number;
+  ctx(prompts: PromptSums): number;
   gen(batch: number, sumContext: number, effective: number): number;
 }
 
@@ -178,11 +193,7 @@ export function passOperators({ forms, ratios }: Pick<MeasuredProfile, 'forms' |
     },
     logits: (rows) =>
       rows === 0 ? 0 : memoryUs(forms.norm, rates, MEMORY_BYTES.norm(rows, hidden)) + vocabulary(rows) + memoryUs(forms.sample, rates, MEMORY_BYTES.sample(rows, share.vocab)),
-    ctx: (seqs) => {
-      const [fresh, past] = seqs.reduce((longest, seq) => (seq[0] + seq[1] > longest[0] + longest[1] ? seq : longest));
-      return layers * contextUs(forms.ctx.p, rates, share, seqs) * contextRatio(past, fresh);
-    },
-    ctxOnce: layers * forms.ctx.p[0]!,
+    ctx: (prompts) => layers * contextUs(forms.ctx.p, rates, share, prompts) * contextRatio(prompts.longestPast, prompts.longestFresh),
     gen: (batch, sumContext, effective) => layers * generationUs(forms.gen.p, rates, share, batch, sumContext, effective) * generationRatio(batch, sumContext / batch),
   };
 }
@@ -241,7 +252,7 @@ export function gpuParts(operators: PassOperators, { rho, kappa, lambda, gLayerU
   const padded = mode === 'graph' && padTo !== undefined;
   const lin = operators.lin(padded ? padTo : seqs.reduce((sum, [fresh]) => sum + fresh, 0));
   const logits = operators.logits(padded ? padTo : rows);
-  const ctx = prompts.length === 0 ? 0 : operators.ctx(prompts);
+  const ctx = prompts.length === 0 ? 0 : operators.ctx(promptSums(prompts));
   const sum = contexts.reduce((total, context) => total + context, 0);
   const mean = sum / contexts.length;
   const gen = contexts.length === 0 ? 0 : operators.gen(contexts.length, sum, mean + lambda * (Math.max(...contexts) - mean));

@@ -1,8 +1,8 @@
 import { InputError } from '../../core/problem.js';
 import { CountTable } from '../length-table.js';
 import type { PassShape, PassTiming } from '../timing.js';
-import { GenerationTable, PromptTable } from './attention-tables.js';
-import { joined, type HostTimes, type PassOperators, type PassStructure } from './law.js';
+import { GenerationTable } from './generation-table.js';
+import { joined, type HostTimes, type PassOperators, type PassStructure, type PromptSums } from './law.js';
 import type { MeasuredProfile } from './profile-schema.js';
 
 /** Token counts and batches up to these are remembered one by one. */
@@ -24,17 +24,18 @@ export interface MeasuredPasses {
 }
 
 /**
- * Pass times of a measured profile as dense tables, filled as they are asked for (spec calibration 6.3): everything but attention by
- * tokens, prompts by (new, past), decode attention by batch over context. A pass with prompts runs its matrices once over all its tokens
- * outside graphs, so all of it counts as prefill time; a decode pass runs in the next larger graph.
+ * Pass times of a measured profile (spec calibration 6.3, 7.2): all but attention as tables by tokens, decode attention by batch over context, filled as they
+ * are asked for; attention over prompts from sums over them, as the fit has it. A pass with prompts runs its matrices once over all its tokens outside graphs,
+ * so all of it counts as prefill time; a pass of single tokens runs in the next larger graph, those that end a cached prompt among them.
  *
  * Every prompt in a pass is taken to yield a token: schedulers do not say which chunks end a prompt.
  */
 export class MeasuredTiming implements PassTiming {
-  readonly readsLongest: boolean;
+  readonly readsLengths = true;
   private readonly linUs: CountTable;
   private readonly logitsUs: CountTable;
-  private readonly prompts: PromptTable;
+  /** Of the pass at hand, refilled each time. */
+  private readonly prompts: PromptSums = { work: NaN, fresh: NaN, ends: NaN, longestFresh: 0, longestPast: 0 };
   private readonly generation: GenerationTable;
   private readonly eagerUs: number;
   private readonly fixedUs: number;
@@ -50,9 +51,7 @@ export class MeasuredTiming implements PassTiming {
     const { operators, structure, host, graphs } = passes;
     this.linUs = new CountTable(REMEMBERED_TOKENS, (tokens) => operators.lin(tokens));
     this.logitsUs = new CountTable(REMEMBERED_TOKENS, (rows) => operators.logits(rows));
-    this.prompts = new PromptTable((fresh, past) => operators.ctx([[fresh, past]]));
     this.generation = new GenerationTable(structure.lambda, (batch, sum, effective) => operators.gen(batch, sum, effective));
-    this.readsLongest = structure.lambda > 0;
     this.eagerUs = operators.launches * host.launchUs;
     this.fixedUs = operators.layers * structure.gLayerUs + structure.gPassUs;
     this.largestGraph = graphs.at(-1) ?? 0;
@@ -64,28 +63,37 @@ export class MeasuredTiming implements PassTiming {
   }
 
   prefillMs(shape: PassShape): number {
-    const { prefillRequests } = shape;
-    const decodeRequests = this.serial ? 0 : shape.decodeRequests;
+    const { prefillRequests, prefillSteps, prefillStepTokens } = shape;
+    const decodes = this.serial ? 0 : shape.decodeRequests;
+    const batch = decodes + prefillSteps;
+    const context = prefillStepTokens + (decodes === 0 ? 0 : shape.decodeContextTokens);
+    const longest = decodes === 0 ? shape.prefillStepLongest : Math.max(shape.prefillStepLongest, shape.decodeLongestTokens);
+    if (shape.prefillLongestEnd === 0 && batch > 0) return this.stepMs(batch, context, longest);
+    const { prompts, passes: { operators, structure } } = this;
+    const fresh = shape.prefillEndTokens - shape.prefillStartTokens;
+    prompts.work = shape.prefillAttentionTokens2 - (2 * prefillStepTokens - prefillSteps);
+    prompts.fresh = fresh - prefillSteps;
+    prompts.ends = shape.prefillEndTokens - prefillStepTokens;
+    prompts.longestFresh = shape.prefillLongestEnd - shape.prefillLongestStart;
+    prompts.longestPast = shape.prefillLongestStart;
+    const ctx = shape.prefillLongestEnd === 0 ? 0 : operators.ctx(prompts);
+    const gen = batch === 0 ? 0 : this.generation.at(batch, context, longest);
     // A request in the pass runs at least its last token, even where the scheduler counts its prompt as cached whole.
-    const tokens = Math.max(shape.prefillEndTokens - shape.prefillStartTokens, prefillRequests) + decodeRequests;
-    const ctx = shape.prefillChunksMs * 1000 - (prefillRequests - 1) * this.passes.operators.ctxOnce;
-    const gen = decodeRequests === 0 ? 0 : this.generation.at(decodeRequests, shape.decodeContextTokens, shape.decodeLongestTokens);
-    return this.passMs(tokens, prefillRequests + decodeRequests, joined(ctx, gen, this.passes.structure.kappa), this.eagerUs, prefillRequests + decodeRequests, tokens);
+    const tokens = Math.max(fresh, prefillRequests) + decodes;
+    const rows = prefillRequests + decodes;
+    return this.passMs(tokens, rows, joined(ctx, gen, structure.kappa), this.eagerUs, rows, tokens);
   }
 
   decodeMs(shape: PassShape): number {
     if (shape.prefillRequests > 0 && !this.serial) return 0;
-    const batch = shape.decodeRequests;
-    const inGraph = batch <= this.largestGraph;
-    const tokens = inGraph ? this.padded[batch]! : batch;
-    const gen = this.generation.at(batch, shape.decodeContextTokens, shape.decodeLongestTokens);
-    return this.passMs(tokens, tokens, gen, inGraph ? this.passes.host.graphUs : this.eagerUs, batch, batch);
+    return this.stepMs(shape.decodeRequests, shape.decodeContextTokens, shape.decodeLongestTokens);
   }
 
-  chunkMs(startTokens: number, endTokens: number): number {
-    // The last token is computed even where all of a prompt is cached.
-    const fresh = Math.max(1, endTokens - startTokens);
-    return this.prompts.at(fresh, endTokens - fresh) / 1000;
+  /** A pass in which every sequence computes one token. */
+  private stepMs(batch: number, context: number, longest: number): number {
+    const inGraph = batch <= this.largestGraph;
+    const tokens = inGraph ? this.padded[batch]! : batch;
+    return this.passMs(tokens, tokens, this.generation.at(batch, context, longest), inGraph ? this.passes.host.graphUs : this.eagerUs, batch, batch);
   }
 
   /** Throws `InputError` (`E-DOMAIN`) for a pass further beyond the measured sizes than twice, unless they are to be estimated. */
@@ -106,18 +114,16 @@ export class MeasuredTiming implements PassTiming {
     const { prefill_tokens, past, batch, context } = this.passes.domain;
     const { prefillRequests, decodeRequests } = shape;
     let factor = 0;
-    if (prefillRequests > 0) {
-      factor = Math.max((shape.prefillEndTokens - shape.prefillStartTokens) / prefill_tokens[1], shape.prefillStartTokens / prefillRequests / Math.max(past[1], 1));
-    }
-    if (decodeRequests > 0) factor = Math.max(factor, decodeRequests / batch[1], shape.decodeContextTokens / decodeRequests / context[1]);
+    if (prefillRequests > 0) factor = Math.max((shape.prefillEndTokens - shape.prefillStartTokens) / prefill_tokens[1], shape.prefillLongestStart / Math.max(past[1], 1));
+    if (decodeRequests > 0) factor = Math.max(factor, decodeRequests / batch[1], shape.decodeLongestTokens / context[1]);
     return factor;
   }
 
   private outside(shape: PassShape, factor: number): InputError {
     const { prefillRequests, decodeRequests } = shape;
     const { prefill_tokens, past, batch, context } = this.passes.domain;
-    const prompts = prefillRequests === 0 ? '' : `${shape.prefillEndTokens - shape.prefillStartTokens} prompt tokens after ${Math.round(shape.prefillStartTokens / prefillRequests)}`;
-    const decodes = decodeRequests === 0 ? '' : `${decodeRequests} decodes at ${Math.round(shape.decodeContextTokens / decodeRequests)} tokens`;
+    const prompts = prefillRequests === 0 ? '' : `${shape.prefillEndTokens - shape.prefillStartTokens} prompt tokens after up to ${shape.prefillLongestStart}`;
+    const decodes = decodeRequests === 0 ? '' : `${decodeRequests} decodes at up to ${shape.decodeLongestTokens} tokens`;
     return new InputError({
       code: 'E-DOMAIN',
       path: 'timing.source',

@@ -22,7 +22,7 @@ type Law = { kind: 'fixed'; prefill_ms: number; decode_ms: number } | { kind: 'p
 
 /** Reads all that a shape says. */
 const mixed: PassTiming = {
-  readsLongest: true,
+  readsLengths: true,
   chunkMs: (start, end) => (end - start) / 7,
   prefillMs: (shape) => 2 + shape.prefillChunksMs + shape.prefillAttentionTokens2 / 3000,
   decodeMs: (shape) => 1 + shape.decodeRequests / 3 + shape.decodeContextTokens / 1000 + shape.prefillRequests / 11 + shape.decodeLongestTokens / 500,

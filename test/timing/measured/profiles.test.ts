@@ -107,7 +107,7 @@ describe('timing of a measured profile', () => {
   });
 });
 
-const SHAPE = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, decodeRequests: 8, decodeContextTokens: 8000, decodeLongestTokens: 1000, groupPrefillTokens: 0, groupDecodeRequests: 8, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 16 };
+const SHAPE = { prefillRequests: 0, prefillEndTokens: 0, prefillStartTokens: 0, prefillAttentionTokens2: 0, prefillChunksMs: 0, prefillLongestStart: 0, prefillLongestEnd: 0, prefillSteps: 0, prefillStepTokens: 0, prefillStepLongest: 0, decodeRequests: 8, decodeContextTokens: 8000, decodeLongestTokens: 1000, groupPrefillTokens: 0, groupDecodeRequests: 8, occupiedBlocks: 0, capacityBlocks: 1, blockTokens: 16 };
 
 const execute = async (scenario: Scenario): Promise<RunOutcome> => executeScenario(scenario, await prepareWorkload(scenario));
 const loadText = (text: string): Scenario => scenarioOf(text, [], createEnvironment());

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { compileAllReduce } from '../../../src/timing/forms.js';
 import { measuredBreakdown } from '../../../src/timing/measured/explain.js';
-import { gpuParts, memoryUs, MEMORY_BYTES, passMs, passOperators, type Sequence } from '../../../src/timing/measured/law.js';
+import { gpuParts, memoryUs, MEMORY_BYTES, passMs, passOperators, promptSums, type Sequence } from '../../../src/timing/measured/law.js';
 import { MeasuredTiming, type MeasuredPasses } from '../../../src/timing/measured/measured-timing.js';
+import { noteLengths, type PassShape } from '../../../src/timing/timing.js';
 import { NO_PASS } from '../../support/passes.js';
 import { profileOf, RATES, SHARE } from './support.js';
 
@@ -22,13 +23,21 @@ const passes: MeasuredPasses = { operators: { ...operators, logits }, structure:
 /** Rotary embedding, norms and cache writes of a pass with prompts, as the operator model has them. */
 const EXTRAS_MS = 2.535451;
 
+/** Prompts and equal decodes as a scheduler tells of them. */
+function shapeOf(prompts: readonly Sequence[], decodes: number, context: number): PassShape {
+  const shape = { ...NO_PASS, prefillRequests: prompts.length, decodeRequests: decodes, decodeContextTokens: decodes * context, decodeLongestTokens: context };
+  for (const [fresh, past] of prompts) {
+    const end = fresh + past;
+    shape.prefillEndTokens += end;
+    shape.prefillStartTokens += past;
+    shape.prefillAttentionTokens2 += end ** 2 - past ** 2;
+    noteLengths(shape, past, end);
+  }
+  return shape;
+}
+
 const pass = (prompts: readonly Sequence[], decodes: number, context: number, timing: MeasuredTiming): number => {
-  const end = prompts.reduce((sum, [fresh, past]) => sum + fresh + past, 0);
-  const start = prompts.reduce((sum, [, past]) => sum + past, 0);
-  const shape = {
-    ...NO_PASS, prefillRequests: prompts.length, prefillEndTokens: end, prefillStartTokens: start, decodeRequests: decodes, decodeContextTokens: decodes * (context - 1), decodeLongestTokens: context - 1,
-    prefillChunksMs: prompts.reduce((sum, [fresh, past]) => sum + timing.chunkMs(past, fresh + past), 0),
-  };
+  const shape = shapeOf(prompts, decodes, context);
   return (prompts.length > 0 ? timing.prefillMs(shape) : 0) + (decodes > 0 ? timing.decodeMs(shape) : 0);
 };
 
@@ -42,7 +51,7 @@ describe('dense tables of a measured profile', () => {
   });
 
   it.each([[256, 1.123134], [2048, 5.719686], [4000, 16.517249]])('ctx[%i][0]', (fresh, ms) => {
-    expect(operators.ctx([[fresh, 0]]) / 1000).toBeCloseTo(ms, 5);
+    expect(operators.ctx(promptSums([[fresh, 0]])) / 1000).toBeCloseTo(ms, 5);
   });
 
   it.each([[4096, 4.806307], [8192, 8.67369], [4250, 4.951712]])('gen[32] at %i', (context, ms) => {
@@ -60,9 +69,7 @@ describe('passes of a measured profile', () => {
   });
 
   it('prefill of 4000', () => {
-    // Between knots of the table at 3584 and 4096 tokens: straight where the form is curved.
-    expect(pass([[4000, 0]], 0, 0, timing) + EXTRAS_MS).toBeCloseTo(211.57, 0);
-    expect((operators.lin(4000) + logits(1) + operators.ctx([[4000, 0]])) / 1000 + EXTRAS_MS).toBeCloseTo(211.56994, 5);
+    expect(pass([[4000, 0]], 0, 0, timing) + EXTRAS_MS).toBeCloseTo(211.56994, 5);
   });
 
   it.each([[256, 25.831944, 35.021334], [2048, 114.739845, 123.661901]])('a chunk of %i and 32 decodes at 4250: joint, and as two passes', (chunk, joint, serial) => {
@@ -81,11 +88,10 @@ describe('the tables and the law', () => {
   };
   it('agree on ragged decodes at a knot, in a graph and beyond the largest', () => {
     const contexts = [2048, 2048, 1024, 3072];
-    const shape = { ...NO_PASS, decodeRequests: 4, decodeContextTokens: contexts.reduce((sum, context) => sum + context - 1, 0), decodeLongestTokens: 3071 };
-    expect(timing.readsLongest).toBe(true);
+    const shape = { ...NO_PASS, decodeRequests: 4, decodeContextTokens: contexts.reduce((sum, context) => sum + context, 0), decodeLongestTokens: 3072 };
     expect(timing.decodeMs(shape)).toBeCloseTo(law(contexts.map((context) => [1, context - 1] as const), 'graph', 4), 9);
     const many = Array.from({ length: 41 }, () => [1, 1023] as const);
-    expect(timing.decodeMs({ ...NO_PASS, decodeRequests: 41, decodeContextTokens: 41 * 1023, decodeLongestTokens: 1023 })).toBeCloseTo(law(many, 'eager'), 9);
+    expect(timing.decodeMs(shapeOf([], 41, 1024))).toBeCloseTo(law(many, 'eager'), 9);
   });
 
   it('agree on a decode batch however it was reached, and step by step', () => {
@@ -99,22 +105,33 @@ describe('the tables and the law', () => {
     expect(walked.decodeMs(shape)).toBe(new MeasuredTiming({ ...passes, operators, structure, host }).decodeMs(shape));
   });
 
-  it('agree on prompts at knots, whose fixed part counts once a pass', () => {
-    const prompts: readonly Sequence[] = [[64, 0], [256, 1024]];
-    const shape = {
-      ...NO_PASS, prefillRequests: 2, prefillEndTokens: 64 + 1280, prefillStartTokens: 1024, decodeRequests: 0,
-      prefillChunksMs: timing.chunkMs(0, 64) + timing.chunkMs(1024, 1280),
-    };
-    const apart = prompts.reduce((sum, prompt) => sum + operators.ctx([prompt]), -operators.ctxOnce);
-    const gpu = structure.rho * (operators.lin(320) + operators.logits(2)) + apart + 64 * 1.5 + 40;
-    expect(timing.prefillMs(shape)).toBeCloseTo(Math.max(gpu, operators.launches * 2.5) / 1000 + 0.35 + 0.008 + 0.032, 9);
+  it.each([
+    ['one', [[512, 0]]],
+    ['several with and without a past', [[64, 0], [256, 1024], [1000, 3]]],
+    ['many that are cached but for little', Array.from({ length: 16 }, () => [16, 16368] as const)],
+    ['all lengths', [[2, 5000], [8000, 0]]],
+  ] as const)('agree on prompts: %s', (_, prompts) => {
+    expect(timing.prefillMs(shapeOf(prompts, 0, 0))).toBeCloseTo(law(prompts, 'eager'), 9);
+    const decodes = Array.from({ length: 4 }, () => [1, 2047] as const);
+    expect(timing.prefillMs(shapeOf(prompts, 4, 2048))).toBeCloseTo(law([...prompts, ...decodes], 'eager'), 9);
+  });
+
+  it('take prompts of which one token is left for the decode steps they are', () => {
+    const cached = Array.from({ length: 8 }, () => [1, 16383] as const);
+    expect(timing.prefillMs(shapeOf(cached, 0, 0))).toBeCloseTo(law(cached, 'graph', 8), 9);
+    const mixed = [...cached, [300, 0] as const];
+    expect(timing.prefillMs(shapeOf(mixed, 0, 0))).toBeCloseTo(law(mixed, 'eager'), 9);
+    // Among decodes of the same length.
+    expect(timing.prefillMs(shapeOf(cached, 8, 16384))).toBeCloseTo(law([...cached, ...cached], 'graph', 16), 9);
   });
 
   it('count what lies beyond the measured sizes, and refuse what lies far beyond', () => {
     const decode = (requests: number, context: number) => ({ ...NO_PASS, decodeRequests: requests, decodeContextTokens: requests * context, decodeLongestTokens: context });
     expect([timing.extrapolates(decode(512, 131072)), timing.extrapolates(decode(513, 100)), timing.extrapolates(decode(1, 262144))]).toEqual([false, true, true]);
-    expect(() => timing.extrapolates(decode(1025, 100))).toThrow(/E-DOMAIN.*1025 decodes at 100 tokens is 2\.0 times beyond.*miss: estimate/);
-    expect(() => timing.extrapolates({ ...NO_PASS, prefillRequests: 1, prefillEndTokens: 20000, prefillStartTokens: 0 })).toThrow(/20000 prompt tokens after 0/);
+    expect(() => timing.extrapolates(decode(1025, 100))).toThrow(/E-DOMAIN.*1025 decodes at up to 100 tokens is 2\.0 times beyond.*miss: estimate/);
+    expect(() => timing.extrapolates(shapeOf([[20000, 0]], 0, 0))).toThrow(/20000 prompt tokens after up to 0/);
+    // The longest counts, not the mean.
+    expect(timing.extrapolates({ ...NO_PASS, decodeRequests: 8, decodeContextTokens: 8 * 30000, decodeLongestTokens: 140000 })).toBe(true);
     expect(new MeasuredTiming({ ...passes, estimates: true }).extrapolates(decode(5000, 100))).toBe(true);
   });
 });
@@ -126,11 +143,11 @@ describe('a pass taken apart', () => {
   const timing = new MeasuredTiming(of);
   it('adds up to the pass', () => {
     const breakdown = measuredBreakdown(of, 'vllm 0.24.0');
-    const decode = breakdown.decode(33, 1023, 1);
-    expect(decode.ms).toBeCloseTo(timing.decodeMs({ ...NO_PASS, decodeRequests: 33, decodeContextTokens: 33 * 1023, decodeLongestTokens: 1023 }), 9);
+    const decode = breakdown.decode(33, 1024, 1);
+    expect(decode.ms).toBeCloseTo(timing.decodeMs(shapeOf([], 33, 1024)), 9);
     expect(decode.kernels!.ms + decode.added.reduce((sum, { ms }) => sum + ms, 0)).toBeCloseTo(decode.ms, 9);
     const prefill = breakdown.prefill(2048, 1);
-    expect(prefill.ms).toBeCloseTo(timing.prefillMs({ ...NO_PASS, prefillRequests: 1, prefillEndTokens: 2048, prefillChunksMs: timing.chunkMs(0, 2048) }), 9);
+    expect(prefill.ms).toBeCloseTo(timing.prefillMs(shapeOf([[2048, 0]], 0, 0)), 9);
     expect(breakdown.prefill(2048, 2).ms).toBeCloseTo(prefill.ms / 2, 9);
   });
 });
