@@ -67,7 +67,7 @@ function scenario(fidelity: string, timing: string): (trace: string) => object {
   });
 }
 
-const KV_ROUTER = ['--router-mode', 'kv_router'];
+export const KV_ROUTER = ['--router-mode', 'kv_router'];
 
 /** Polynomial times of passes whose requests' lengths count one by one. */
 export const PRICED = 'aisimulate: passes priced by context';

@@ -4,9 +4,9 @@ import time
 from bisect import bisect_left
 
 import numpy
-import torch
 
 from model import Decoder
+from timing import Stopwatch
 from wire import Failure
 
 # Passes run before the clock starts, so that none that counts compiles anything.
@@ -26,8 +26,7 @@ class TorchExecutor:
         self.graphs = sorted(config['graphs'])
         self.tokens = tokens
         self.tables = {}
-        self.began = torch.cuda.Event(enable_timing=True)
-        self.ended = torch.cuda.Event(enable_timing=True)
+        self.watch = Stopwatch(self.decoder.device)
         self._warm_up(config['scheduler'])
 
     def run(self, work):
@@ -62,28 +61,29 @@ class TorchExecutor:
         decoder = self.decoder
         batch = decoder.prepare(seqs, tables=tables, rows=rows, tokens=tokens, pad_to=pad_to)
         if pad_to is None:
-            self.began.record()
+            self.watch.start()
             out = decoder.forward(batch)
-            self.ended.record()
+            self.watch.stop()
         else:
-            out = decoder.replay(batch, events=(self.began, self.ended))
+            out = decoder.replay(batch, self.watch)
         issued = time.perf_counter_ns()
-        found = decoder.read_back(out)
-        self.ended.synchronize()
-        return found, self.began.elapsed_time(self.ended), issued
+        return decoder.read_back(out), self.watch.read(), issued
 
     def _warm_up(self, scheduler):
-        """Captures every graph and runs prompts of every size, alone and beside others. What it leaves in the pages is never read."""
-        for size in self.graphs:
-            self.decoder.capture(size)
+        """Runs every graph, and prompts of every size, alone, ragged and beside others. What it leaves in the pages is never read."""
         page = self.limits['page']
-        room = scheduler['kv_blocks']
+        for size in self.graphs if self.decoder.on_gpu else ():
+            self._warm([(1, page)] * size, scheduler, size)
         size = 1
         while size <= self.limits['max_tokens']:
-            for seqs in ([(size, 0)], [(size, page)], [(1, page)] * WARM_UP_DECODES + [(size, 0), (size, page)]):
-                pages = [-(-(new + past) // page) for new, past in seqs]
-                if max(pages) > room or sum(new for new, _ in seqs) > self.limits['max_tokens']:
-                    continue
-                for _ in range(WARM_UP_RUNS):
-                    self._pass(seqs, [numpy.arange(count) for count in pages], list(range(len(seqs))), [0] * sum(new for new, _ in seqs), None)
+            for seqs in ([(size, 0)], [(size, page)], [(size, 0), (-(-size // 2), 0)], [(1, page)] * WARM_UP_DECODES + [(size, 0), (size, page)]):
+                self._warm(seqs, scheduler, None)
             size *= 2
+
+    def _warm(self, seqs, scheduler, pad_to):
+        pages = [-(-(new + past) // self.limits['page']) for new, past in seqs]
+        tokens = sum(new for new, _ in seqs)
+        if max(pages) > scheduler['kv_blocks'] or tokens > self.limits['max_tokens'] + self.limits['max_batch']:
+            return
+        for _ in range(WARM_UP_RUNS):
+            self._pass(seqs, [numpy.arange(count) for count in pages], list(range(len(seqs))), [0] * tokens, pad_to)

@@ -14,7 +14,7 @@
  * logits: norm of the rows and their bf16 product with the vocabulary; a pass adds argmax.
  * Experts of a layer: 8 + max(6·tokens·top_k·hidden·ffn / (F·.6), touched·3·hidden·ffn·B / (W·.8)), touched = E·(1 − (1 − top_k/E)^tokens);
  *   with zipf A the compute grows by 1 + A/4.
- * Copies: α + bytes/β: h2d 9 + /55e3, d2h 9 + /53e3, bidi 11 + /88e3 (bytes each way), d2d 4 + /1.7e6; unpinned host memory: α 25, β 11e3;
+ * Copies: α + bytes/β: h2d 9 + /55e3, d2h 9 + /53e3, bidi 11 + /45e3 (bytes each way), d2d 4 + /1.7e6; unpinned host memory: α 25, β 11e3;
  *   scattered blocks: 1.5 more for each after the first, or gathered first: d2d time more.
  * Disk: read 90 + bytes/6e3, write 60 + bytes/3e3. Host: empty pass 420, 1,000 launches 2500, graph launch 12, read-back 14.
  *
@@ -30,7 +30,7 @@ const B = [4, 0.8, 0.85, 3];
 const C = [12, 0.65, 0.5, 150, 11];
 const G = [11, 0.92, 0.2, 1.3, 20];
 const MEMORY = { norm: [2.5, 0.82], act: [2.2, 0.85], rope_kv: [3, 0.7], embed: [2, 0.75], sample: [4, 0.6], quant: [1.8, 0.78] };
-const COPY = { h2d: [9, 55e3], d2h: [9, 53e3], bidi: [11, 88e3], d2d: [4, 1.7e6] };
+const COPY = { h2d: [9, 55e3], d2h: [9, 53e3], bidi: [11, 45e3], d2d: [4, 1.7e6] };
 const UNPINNED = [25, 11e3];
 const BLOCK = 1.5;
 const DISK = { read: [90, 6e3], write: [60, 3e3] };

@@ -6,6 +6,15 @@ export const VERSION = 1;
 const LINE_BYTES = 1 << 20;
 const ROTATE_BYTES = 14_000_000;
 
+export const sha256 = (text) => createHash('sha256').update(text).digest('hex');
+
+/** JSON with sorted names and no spaces. */
+export function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(',')}}`;
+}
+
 /** How a request ends without a reply. */
 export class Failure extends Error {
   constructor(code, message, { fatal = false, retryable = false } = {}) {
@@ -143,7 +152,8 @@ export function readPlan(path) {
     }
   };
   const header = at(1, () => parse(checkHeader, first));
-  if (createHash('sha256').update(rest.join('\n')).digest('hex') !== header.plan_hash) at(1, () => bad('plan_hash', 'is not that of the lines below'));
+  const { plan_hash: hash, budget_s: _budget, ...hashed } = header;
+  if (sha256([canonical(hashed), ...rest].join('\n')) !== hash) at(1, () => bad('plan_hash', 'is not that of this plan: it was changed'));
   const seen = new Set();
   let tp = null;
   const requests = rest.map((line, index) => at(index + 2, () => {

@@ -10,11 +10,10 @@
  * --die-loading; --load-oom TP; --check-failed; --no-gpu; --slow MS for each point, with progress every 5 s or
  * --progress MS, of phase measure or --phase PHASE.
  */
-import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { disturbance, operator, pass, POINT_KINDS } from './fake-law.mjs';
-import { Failure, parseRequest, readPlan, requestId, Results, VERSION } from './fake-wire.mjs';
+import { canonical, Failure, parseRequest, readPlan, requestId, Results, sha256, VERSION } from './fake-wire.mjs';
 
 const number = ['noise', 'outliers', 'die-at', 'hang-at', 'garbage-at', 'oom-at', 'fatal-at', 'internal-at', 'load-oom', 'slow', 'progress'];
 const string = ['plan', 'out', 'scratch', 'gpu', 'die-on', 'phase', ...number];
@@ -41,15 +40,8 @@ const PAGE_TOKENS = 16;
 let loaded = null;
 let measured = 0;
 
-/** Sorted names, no spaces. */
-function canonical(value) {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  return `{${Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`).join(',')}}`;
-}
-
 function geometryHash({ name: _name, ...rest }) {
-  return createHash('sha256').update(canonical(rest)).digest('hex');
+  return sha256(canonical(rest));
 }
 
 /** `model_ready` of a model: pages for as many tokens as fit beside the weights, matrices of its layers alone. */
@@ -88,27 +80,27 @@ function modelOf(request) {
   return { tp: request?.shard.tp ?? null, geometry_hash: request && geometryHash(request.model) };
 }
 
-/** The record of a point; `times` in µs, or null for one without a time. */
-function record(point, status, times, flags = []) {
+/** The record of a point under a model (or null); `times` in µs, or null for one without a time. */
+function record(point, model, status, times, flags = []) {
   const { pid, kind, split, mode } = point;
   const ms = (us) => (us === undefined || times === null ? null : us / 1000);
   const isPass = kind === 'pass';
   return {
     pid, kind, split, status, mode, n: times === null ? 0 : MIN_REPEATS,
     median_ms: ms(times?.gpu), mad_ms: times && 0, ci_rel: times && 0, wall_ms: ms(times?.wall), issue_ms: ms(times?.issue), kernel: times && 'law',
-    dtype: isPass ? (loaded?.dtype.weights ?? null) : (point.dtype ?? point.kv ?? 'bf16'),
-    ...modelOf(loaded), distinct_layers: isPass && times ? loaded.model.layers : null,
+    dtype: isPass ? (model?.dtype.weights ?? null) : (point.dtype ?? point.kv ?? 'bf16'),
+    ...modelOf(model), distinct_layers: isPass && times ? model.model.layers : null,
     clock_mhz: null, power_w: null, temp_c: null, power_capped: null, flags, t_utc: `${new Date().toISOString().slice(0, 19)}Z`,
     ...(isPass ? passMetrics(point.seqs, ms(times?.wall)) : {}),
   };
 }
 
-function measure(point) {
+function measure(point, model) {
   if (!CAPABILITIES.kinds.includes(point.kind)) throw new Failure('unsupported_kind', `${point.kind} needs --scratch`);
-  const times = point.kind === 'pass' ? pass(point, loaded) : { gpu: operator(point) };
+  const times = point.kind === 'pass' ? pass(point, model) : { gpu: operator(point) };
   const factor = disturbance(point.pid, options.noise ?? 0, options.outliers ?? 0);
   const [gpu, wall] = [times.gpu * factor, times.wall && times.wall * factor];
-  return record(point, 'ok', { ...times, gpu, wall });
+  return record(point, model, 'ok', { ...times, gpu, wall });
 }
 
 /** What the options ask of this measure request. */
@@ -149,7 +141,7 @@ async function answer(request) {
       if (options['hang-at'] === measured) await new Promise(() => setInterval(() => undefined, 1e6));
       if (options.slow) await slowly(id);
       if (options['garbage-at'] === measured) process.stdout.write('{"v":1,"id":\n');
-      else send({ id, type: 'result', ...measure(request.point) });
+      else send({ id, type: 'result', ...measure(request.point, loaded) });
       return false;
     }
   }
@@ -192,21 +184,29 @@ function runPlan(plan, out) {
   results.append({ type: 'end', reason: 'complete', left: 0 });
 }
 
+/** Loads a model unless it does not fit, which only passes mind. */
+function loadPlanned(wanted, needed, results) {
+  loaded = null;
+  try {
+    const ready = load(wanted);
+    const { v: _v, id: _id, type: _type, ...fields } = wanted;
+    results.append({ type: 'model_ready', load: fields, ...ready });
+    loaded = wanted;
+  } catch (error) {
+    if (needed || error.code !== 'oom') throw error;
+  }
+}
+
 /** The record of a point on the model of `wanted`, which is loaded unless it is there. */
 function planned(point, wanted, results) {
   try {
-    if (loaded !== wanted) {
-      const ready = load(wanted);
-      const { v: _v, id: _id, type: _type, ...fields } = wanted;
-      results.append({ type: 'model_ready', load: fields, ...ready });
-    }
-    loaded = wanted;
+    if (loaded !== wanted) loadPlanned(wanted, point.kind === 'pass', results);
     misbehave(point);
-    return measure(point);
+    return measure(point, wanted);
   } catch (error) {
     if (!(error instanceof Failure) || error.fatal || error.code === 'check_failed') throw error;
     const status = { oom: 'oom', unsupported_kind: 'unsupported' }[error.code] ?? 'crashed';
-    return { ...record(point, status, null, error.code === status ? [] : [error.code]), ...modelOf(wanted) };
+    return record(point, wanted, status, null, error.code === status ? [] : [error.code]);
   }
 }
 

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from wire import VERSION, Failure, encode, parse_header, parse_request
+from wire import VERSION, Failure, canonical_json, encode, parse_header, parse_request
 
 # A file that would grow beyond is continued in NAME.1.jsonl, NAME.2.jsonl, …
 ROTATE_BYTES = 14_000_000
@@ -39,8 +39,8 @@ def read_plan(path):
         header = parse_header(first)
     except Failure as failure:
         _refuse(path, 1, failure.message)
-    if hashlib.sha256('\n'.join(rest).encode()).hexdigest() != header['plan_hash']:
-        _refuse(path, 1, 'plan_hash is not that of the lines below: the plan was changed')
+    if plan_hash(header, rest) != header['plan_hash']:
+        _refuse(path, 1, 'plan_hash is not that of this plan: it was changed')
     requests, seen = [], set()
     for number, text in enumerate(rest, 2):
         try:
@@ -52,6 +52,12 @@ def read_plan(path):
     if not seen:
         _refuse(path, 1, 'nothing is measured')
     return header, requests
+
+
+def plan_hash(header, lines):
+    """SHA-256 (hex) of a plan: canonical JSON of its header but for budget and hash, then the lines below as they are."""
+    first = canonical_json({name: one for name, one in header.items() if name not in ('plan_hash', 'budget_s')})
+    return hashlib.sha256('\n'.join((first, *lines)).encode()).hexdigest()
 
 
 def _check_order(path, number, request, before, seen):

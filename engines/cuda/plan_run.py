@@ -1,7 +1,7 @@
 """Runs a plan without a client: budget, resuming, and points measured again when the GPU drifted. Source: spec calibration 2, 5.5."""
 
 from files import degree
-from records import STATUS, failure_record, record
+from records import STATUS, failure_record, model_fields, record
 from wire import LOAD_FIELDS, Failure
 
 # A repeated anchor further than this from its first median shows drift.
@@ -92,10 +92,11 @@ class PlanRun:
             self._write(point, record(point, self.load, 'crashed'))
             return True
         failure = self._load_failure()
-        if failure is None:
+        # Operators, copies and the host need no model.
+        if failure is None or point['kind'] != 'pass':
             self.results.trying(key)
             try:
-                self._write(point, self.session.measure(point, self.policy))
+                self._write(point, {**self.session.measure(point, self.policy), **model_fields(self.load)})
                 return True
             except Failure as raised:
                 if raised.code in ('check_failed', 'bad_request'):
@@ -113,7 +114,7 @@ class PlanRun:
         self.results.append({'type': 'result', **measured, 'point': point})
 
     def _load_failure(self):
-        """Loads the model of the points that follow unless it is there; the failure that all of them end with, or None."""
+        """Loads the model of the points that follow unless it is there; the failure that all passes among them end with, or None."""
         wanted = self.load and {name: self.load[name] for name in LOAD_FIELDS}
         if self.failed_load is not None or wanted is None or wanted == self.session.loaded:
             return self.failed_load

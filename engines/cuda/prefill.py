@@ -75,12 +75,13 @@ def _varlen():
 
 
 def _candidates():
-    """(name, kinds it serves, maker of the function of q, k, v, batch); the worker's own kernel reads the pages itself."""
+    """(name, kinds it serves, maker of the function of q, k, v, batch); the worker's own kernel reads the pages itself.
+
+    cuDNN is left out: it plans anew for every length, which a serving run meets all the time and repeats of one point never."""
     from torch.nn.attention import SDPBackend
 
     return (
         (OWN, ('equal', 'ragged', 'past'), lambda: None),
-        ('torch SDPA cuDNN', ('equal',), lambda: _sdpa(SDPBackend.CUDNN_ATTENTION)),
         ('torch SDPA flash', ('equal',), lambda: _sdpa(SDPBackend.FLASH_ATTENTION)),
         ('torch varlen_attn', ('equal', 'ragged', 'past'), _varlen),
     )

@@ -21,6 +21,11 @@ def geometry_hash(model):
     return hashlib.sha256(canonical_json({name: one for name, one in model.items() if name != 'name'}).encode()).hexdigest()
 
 
+def model_fields(load):
+    """What a record says of the model of `load` (or None)."""
+    return {'tp': load and load['shard']['tp'], 'geometry_hash': load and geometry_hash(load['model'])}
+
+
 def record(point, load, status, measured=None, flags=()):
     """A record of `point` under the model of `load` (or None); `measured` holds what is known of its times, kernel and GPU."""
     known = measured or {}
@@ -28,7 +33,7 @@ def record(point, load, status, measured=None, flags=()):
     return {
         'pid': point['pid'], 'kind': point['kind'], 'split': point['split'], 'status': status, 'mode': point['mode'],
         'n': 0, **dict.fromkeys(_TIMES), 'kernel': None, 'dtype': _dtype(point, load),
-        'tp': load and load['shard']['tp'], 'geometry_hash': load and geometry_hash(load['model']), 'distinct_layers': None,
+        **model_fields(load), 'distinct_layers': None,
         **dict.fromkeys(_STATE), **kept, 'flags': list(flags), 't_utc': utc(),
         **(pass_metrics(point['seqs'], kept.get('wall_ms')) if point['kind'] == 'pass' else {}),
     }

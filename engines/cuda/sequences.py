@@ -41,11 +41,6 @@ class Pass:
         self.finished = []
         self.active = 0  # pages in use
 
-    @property
-    def emitting(self):
-        """Requests that get a token: everything they know is computed."""
-        return [request for request in self.work if request.computed >= request.known and request.generated < request.output]
-
 
 class Queued:
     """Count, sum and sum of squares of lengths that wait."""

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from files import ROTATE_BYTES
@@ -26,6 +27,10 @@ from workload import Arrivals, prompt_tokens, read_config, read_slice
 EXIT = {'complete': 0, 'budget': 1, 'signal': 1, 'error': 3}
 # Share of pass time without GPU work from which the host hides what is to be measured.
 MOST_OVERHEAD = 0.15
+# A signal or the end of the budget is seen within so many ms.
+LONGEST_SLEEP_MS = 100
+# A pass outside graphs whose GPU time is no longer than this many times its launching waited for the host.
+WAITED_RATIO = 1.1
 
 
 class WallClock:
@@ -37,12 +42,12 @@ class WallClock:
     def now(self):
         return (time.perf_counter_ns() - self.zero) / 1e6
 
-    def wait_until(self, at):
-        """Sleeps up to the last millisecond, which it spends awake."""
+    def wait_until(self, at, stop):
+        """Sleeps up to the last millisecond, which it spends awake, or until `stop()` has a reason."""
         left = at - self.now()
-        while left > 0:
+        while left > 0 and stop() is None:
             if left > 1:
-                time.sleep((left - 1) / 1e3)
+                time.sleep(min(left - 1, LONGEST_SLEEP_MS) / 1e3)
             left = at - self.now()
         return self.now()
 
@@ -96,7 +101,7 @@ class Run:
             if scheduler.is_idle():
                 if arrivals.next_ms() == float('inf'):
                     return
-                start = clock.wait_until(arrivals.next_ms())
+                start = clock.wait_until(arrivals.next_ms(), self.stop)
                 continue
             start = self.end_ms = self._pass(start)
 
@@ -135,10 +140,14 @@ class Run:
                 self.arrivals.ended(end)
 
     def overhead(self):
-        """Share of pass time in which the GPU ran no pass; None when nothing ran on a GPU."""
-        timed = [(end - start, host['gpu_ms']) for start, end, _, _, host in self.passes if host['gpu_ms'] is not None]
+        """Share of pass time in which the GPU ran no pass, or waited for its launches; None when nothing ran on a GPU."""
+        timed = [(end - start, 0 if _waited(host) else host['gpu_ms']) for start, end, _, _, host in self.passes if host['gpu_ms'] is not None]
         total = sum(wall for wall, _ in timed)
         return None if total == 0 else 1 - sum(gpu for _, gpu in timed) / total
+
+
+def _waited(host):
+    return host['graph'] is None and host['issue_ms'] is not None and host['gpu_ms'] <= WAITED_RATIO * host['issue_ms']
 
 
 def _variance(count, total, squares):
@@ -232,9 +241,9 @@ def main(argv, clock=None, make_machine=None):
     gc.disable()
     try:
         run.serve()
-    except RuntimeError as problem:
+    except Exception:  # what was served up to here is written all the same
         run.reason = 'error'
-        print(f'serve.py: {problem}', file=sys.stderr)
+        traceback.print_exc()
     gc.enable()
     end = write_outputs(run, config, machine.describe(), options.out, options.passes or Path(options.out).with_name('passes.jsonl'))
     _print_end(end)

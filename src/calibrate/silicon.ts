@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Papa from 'papaparse';
 import { z } from 'zod';
@@ -78,8 +78,12 @@ const rowSchema = z.object({
   ...Object.fromEntries(['', 'prefill_', 'decode_'].flatMap((part) => LAYOUT.map((name) => [`${part}${name}`, name === 'batch_size' || name === 'num_workers' ? optionalCount.optional() : partText]))),
 });
 
-/** Rows of a CSV file of measured serving results. Throws `InputError`: `E-FILE`, `E-COLUMN`, `E-ROW` with file, line and column's name. */
+/** What data can be, for whoever gave something else. */
+const KINDS = "serving rows are CSV with columns such as id, model_path, isl, silicon_ttft_ms; measurements the folder of 'calibrate run', JSONL of a worker or CSV of 'calibrate import'";
+
+/** Rows of a CSV file of measured serving results. Throws `InputError`: `E-FILE`, `E-KIND`, `E-COLUMN`, `E-ROW` with file, line and column's name. */
 export function readSilicon(path: string): SiliconRow[] {
+  if (existsSync(path) && statSync(path).isDirectory()) throw new InputError({ code: 'E-KIND', file: path, what: 'is a folder without measurements', hint: KINDS });
   return parseSilicon(readText(path), path);
 }
 
@@ -88,6 +92,7 @@ export function parseSilicon(text: string, path: string): SiliconRow[] {
   const { data, meta } = Papa.parse<Record<string, string>>(text, { header: true, skipEmptyLines: true });
   const names = meta.fields ?? [];
   const missing = COLUMNS.filter((name) => !names.includes(name));
+  if (missing.length === COLUMNS.length) throw new InputError({ code: 'E-KIND', file: path, line: 1, what: 'begins neither as serving rows nor as measurements', hint: KINDS });
   if (missing.length > 0) throw new InputError({ code: 'E-COLUMN', file: path, line: 1, path: missing[0], what: `${missing.length === 1 ? 'column is' : `column and ${missing.length - 1} more are`} absent`, hint: `the header needs ${COLUMNS.join(', ')}` });
   if (data.length === 0) throw new InputError({ code: 'E-ROW', file: path, what: 'holds no row', hint: 'write one measured deployment and load a line' });
   const rows: SiliconRow[] = [];

@@ -7,8 +7,7 @@ import { summariseTiming } from '../calibrate/import/request-timing.js';
 import { familyCounts } from '../calibrate/import/split.js';
 import { MATRIX_TYPES } from '../calibrate/gpu/points.js';
 import { checkTarget, writeFileWhole } from '../core/folder.js';
-import { InputError } from '../core/problem.js';
-import { positiveInteger } from './options.js';
+import { oneOf, positiveInteger } from './options.js';
 import { jsonText, print, printWarnings } from './output.js';
 import { textTable } from './text-table.js';
 
@@ -42,14 +41,6 @@ export function registerCalibrateImport(calibrate: Command): void {
     .option('--format <format>', `of the summary on stdout: ${FORMATS.join(', ')}`, oneOf('--format', FORMATS), 'table')
     .option('--quiet', 'no warnings on stderr')
     .action(importFiles);
-}
-
-function oneOf<T extends string>(option: string, values: readonly T[]): (text: string) => T {
-  return (text) => {
-    const value = values.find((known) => known === text);
-    if (value !== undefined) return value;
-    throw new InputError({ code: 'E-ENUM', path: option, what: `'${text}' is not one of ${values.join(', ')}`, hint: 'choose one of these' });
-  };
 }
 
 async function importFiles(sources: readonly string[], options: CalibrateImportOptions): Promise<void> {
@@ -113,11 +104,11 @@ function contents({ imported }: ImportResult, links: readonly FittedLink[]): str
 
 function linkTable(links: readonly FittedLink[]): string {
   const head = ['link', 'GB/s', 'latency us', 'both ways', 'us a block', 'error %', 'n'];
-  const optional = (value: number | null): string => (value === null ? '-' : value.toFixed(3));
-  return textTable(head, links.map(({ name, gbPerS, alphaUs, bidirectional, blockUs, medianPct, n }) => [name, gbPerS.toFixed(3), alphaUs.toFixed(3), optional(bidirectional), optional(blockUs), medianPct.toFixed(2), String(n)]), head.slice(1));
+  const optional = (value: number | null, unknown = '-'): string => value?.toFixed(3) ?? unknown;
+  return textTable(head, links.map(({ name, gbPerS, alphaUs, bidirectional, blockUs, medianPct, n }) => [name, gbPerS.toFixed(3), optional(alphaUs, 'unknown'), optional(bidirectional), optional(blockUs), medianPct.toFixed(2), String(n)]), head.slice(1));
 }
 
-/** As a scenario has it. */
+/** As a scenario has it; without a latency that is unknown, which a scenario takes as none. */
 function linkYaml({ name, gbPerS, alphaUs }: FittedLink): string {
-  return [`kv_transfer: # ${name}`, `  bandwidth: ${gbPerS.toFixed(3)} GB/s`, `  latency: ${alphaUs.toFixed(3)} us`].join('\n');
+  return [`kv_transfer: # ${name}`, `  bandwidth: ${gbPerS.toFixed(3)} GB/s`, alphaUs === null ? '  # latency: unknown, measure transfers of several sizes' : `  latency: ${alphaUs.toFixed(3)} us`].join('\n');
 }

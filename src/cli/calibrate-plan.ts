@@ -5,6 +5,7 @@ import { parsePlan } from '../calibrate/gpu/plan-file.js';
 import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
 import { parseQuantity } from '../core/units.js';
+import { oneOf } from './options.js';
 import { jsonText, print } from './output.js';
 import { textTable } from './text-table.js';
 
@@ -77,14 +78,6 @@ function summaryText({ header, loads, points, families, dropped, seconds, loadSe
 
 function rounded(seconds: number): number {
   return Math.round(seconds * 10) / 10;
-}
-
-function oneOf<T extends string>(option: string, allowed: readonly T[]): (text: string) => T {
-  return (text) => {
-    const found = allowed.find((one) => one === text);
-    if (found !== undefined) return found;
-    throw new InputError({ code: 'E-ENUM', path: option, what: `'${text}' is not one of ${allowed.join(', ')}`, hint: 'choose one of these' });
-  };
 }
 
 function degrees(text: string): number[] {

@@ -1,5 +1,5 @@
-import { existsSync, rmSync, statSync } from 'node:fs';
-import { extname, join, resolve } from 'node:path';
+import { existsSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { extname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { WorkerClient } from '../calibrate/gpu/client.js';
@@ -36,6 +36,7 @@ export interface CalibrateRunOptions {
 
 /** What a run measured. */
 export interface PlanResult {
+  readonly plan: Plan;
   /** Holds the measurements, and is where a fit of them goes. */
   readonly folder: string;
   readonly file: string;
@@ -62,21 +63,34 @@ export function registerCalibrateRun(calibrate: Command): void {
 }
 
 async function runAndFit(options: CalibrateRunOptions & { readonly fit: boolean }): Promise<void> {
-  const { folder, end, records } = await runPlan(options);
+  const result = await runPlan(options);
   if (!options.fit) return;
-  if (end.reason !== 'complete') return print('not fitted: the plan is not complete');
-  const degrees = [...new Set(records.flatMap(({ kind, tp }) => (kind === 'pass' && tp !== null ? [tp] : [])))].sort((a, b) => a - b);
-  const refused: RunError[] = [];
-  for (const tp of degrees) {
-    try {
-      fitMeasurements([folder], { tp, out: join(folder, `profile-tp${tp}`), overwrite: true });
-    } catch (error) {
-      // The profile is written all the same, and the other degrees stand on their own.
-      if (!(error instanceof RunError)) throw error;
-      refused.push(error);
-    }
+  const degrees = [...new Set(result.plan.steps.flatMap((step) => ('load' in step ? [step.load.shard.tp] : [])))].sort((a, b) => a - b);
+  const failed = degrees.flatMap((tp) => fitDegree(result, tp) ?? []);
+  if (failed.length > 0) throw failed[0]!;
+}
+
+/** Fits the profile of a degree; what was wrong if it is not accepted or cannot be fitted: the other degrees stand on their own. */
+function fitDegree({ folder, records, end }: PlanResult, tp: number): RunError | null {
+  try {
+    requirePasses(records.filter((record) => record.kind === 'pass' && record.tp === tp), tp);
+    fitMeasurements([folder], { tp, out: join(folder, `profile-tp${tp}`), overwrite: true });
+    return null;
+  } catch (error) {
+    if (!(error instanceof RunError || error instanceof InputError)) throw error;
+    const problem = error instanceof RunError ? error.problem : error.problems[0]!;
+    // That profile is written, its verdict printed.
+    if (error instanceof RunError && problem.code === 'E-PROFILE-UNACCEPTED') return error;
+    const what = `tp ${tp} is not fitted: ${problem.what}`;
+    print(what);
+    return new RunError({ ...problem, what, ...(end.reason === 'complete' ? {} : { hint: 'add --resume to measure what is left' }) });
   }
-  if (refused.length > 0) throw refused[0]!;
+}
+
+function requirePasses(passes: readonly PointRecord[], tp: number): void {
+  if (passes.some(({ status }) => status === 'ok')) return;
+  const states = [...new Set(passes.map(({ status }) => status))].map((state) => `${passes.filter(({ status }) => status === state).length} ${state}`);
+  throw new InputError({ code: 'E-MISSING', what: `no pass was measured${states.length === 0 ? '' : ` (${states.join(', ')})`}`, hint: `plan without --tp ${tp}, or with more time` });
 }
 
 /**
@@ -117,7 +131,7 @@ export async function runPlan(options: CalibrateRunOptions): Promise<PlanResult>
     await client.bye();
     writeFileWhole(join(options.out, 'meta.json'), jsonText(meta()));
     print(summary(plan, run.records, seconds, end));
-    return { folder: options.out, file: join(options.out, MEASUREMENTS_FILE), end, records: run.records };
+    return { plan, folder: options.out, file: join(options.out, MEASUREMENTS_FILE), end, records: run.records };
   } finally {
     progress.clear();
     await client.stop();
@@ -125,9 +139,11 @@ export async function runPlan(options: CalibrateRunOptions): Promise<PlanResult>
 }
 
 /** Earlier measurements to go on with. Throws unless they are of this plan; without --resume, unless the folder may be written. */
-function readBefore({ resume, overwrite, out }: CalibrateRunOptions, plan: Plan): MeasurementFiles | null {
+function readBefore(options: CalibrateRunOptions, plan: Plan): MeasurementFiles | null {
+  const { resume, overwrite, out } = options;
   if (resume !== true) {
     checkFolder(out, overwrite === true);
+    requireOutside(options);
     return null;
   }
   if (overwrite === true) throw new InputError({ code: 'E-CONFLICT', path: '--resume', what: 'excludes --overwrite', hint: 'keep one of them' });
@@ -136,6 +152,16 @@ function readBefore({ resume, overwrite, out }: CalibrateRunOptions, plan: Plan)
     throw new InputError({ code: 'E-PLAN', file: before.files[0]!, line: 1, path: 'plan_hash', what: `is of another plan than ${plan.file}`, hint: 'resume with the plan it was measured by, or choose another --out' });
   }
   return before;
+}
+
+/** An output folder that is replaced must hold nothing that the run needs. */
+function requireOutside({ out, plan, scratch, worker, python }: CalibrateRunOptions): void {
+  if (!existsSync(out)) return;
+  const folder = `${realpathSync(out)}${sep}`;
+  for (const [option, path] of [['--plan', plan], ['--scratch', scratch], ['--worker', worker], ['--python', python]] as const) {
+    if (path === undefined || !existsSync(path) || !`${realpathSync(path)}${sep}`.startsWith(folder)) continue;
+    throw new InputError({ code: 'E-OUT', path: option, what: `'${path}' lies in '${out}', which --overwrite replaces`, hint: 'choose another --out, or move it' });
+  }
 }
 
 /** Empties the output folder unless what it holds is resumed, which must be of this GPU and software. */

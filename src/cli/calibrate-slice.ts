@@ -8,7 +8,7 @@ import { parseNumber } from '../core/units.js';
 import { createEnvironment } from '../timing/environment.js';
 import { TRACE_FORMATS, type TraceFormat } from '../workload/formats/trace.js';
 import { startMeta } from './meta.js';
-import { positiveInteger } from './options.js';
+import { oneOf, positiveInteger } from './options.js';
 import { jsonText, print, printWarnings } from './output.js';
 
 interface SliceCommandOptions {
@@ -37,7 +37,7 @@ export function registerCalibrateSlice(calibrate: Command): void {
     .option('--utilisation <share>', "scale the arrivals to this share of the worker's capacity, such as 0.8", (text) => numeric('--utilisation', text, 2))
     .option('--rate <req/s>', 'scale the arrivals to this mean rate', (text) => numeric('--rate', text, 1e6))
     .option('--concurrency <n>', 'closed loop of N requests in flight', positiveInteger('--concurrency'))
-    .option('--trace-format <format>', `what the file holds: ${formats.join(', ')}`, traceFormat, 'auto')
+    .option('--trace-format <format>', `what the file holds: ${formats.join(', ')}`, oneOf('--trace-format', formats), 'auto')
     .option('--block-size <tokens>', 'tokens per hash id (default: what the trace says, else 512)', positiveInteger('--block-size'))
     .option('--set <path=yaml>', 'set a field of the scenario, such as deployment.engine.max_num_seqs=64; may be given more than once', (value: string, all: string[]) => [...all, value], [] as string[])
     .requiredOption('-o, --out <dir>', 'output folder')
@@ -80,10 +80,4 @@ function numeric(path: string, text: string, max: number): number {
   if (parsed.ok) return parsed.value;
   const { code, what, hint } = parsed;
   throw new InputError({ code, path, what, hint });
-}
-
-function traceFormat(text: string): TraceFormat | 'auto' {
-  const found = (['auto', ...TRACE_FORMATS] as const).find((format) => format === text);
-  if (found !== undefined) return found;
-  throw new InputError({ code: 'E-ENUM', path: '--trace-format', what: `'${text}' is not one of auto, ${TRACE_FORMATS.join(', ')}`, hint: 'choose one of these' });
 }

@@ -13,14 +13,14 @@ import { compareTargets, type TargetRow } from '../calibrate/targets.js';
 import { validate, type ErrorRow, type Validation } from '../calibrate/validate.js';
 import { checkTarget, writeFileWhole } from '../core/folder.js';
 import { InputError } from '../core/problem.js';
-import { positiveInteger } from './options.js';
-import { fitMeasurements, looksLikeMeasurements, registerCalibrateReport, validateProfile } from './calibrate-fit.js';
+import { FORMAT_OPTION, parseFormat, positiveInteger } from './options.js';
+import { fitMeasurements, looksLikeMeasurements, refuseMeasurements, registerCalibrateReport, validateProfile } from './calibrate-fit.js';
 import { registerCalibrateCompare } from './calibrate-compare.js';
 import { registerCalibrateImport } from './calibrate-import.js';
 import { registerCalibratePlan } from './calibrate-plan.js';
 import { registerCalibrateRun } from './calibrate-run.js';
 import { registerCalibrateSlice } from './calibrate-slice.js';
-import { FORMATS, jsonText, print, type Format } from './output.js';
+import { jsonText, print, type Format } from './output.js';
 import { addThreadOptions, withSimulations, type ThreadOptions } from './simulations.js';
 import { textTable } from './text-table.js';
 import { yamlText } from './yaml-text.js';
@@ -61,7 +61,7 @@ export function registerCalibrate(program: Command): void {
     .option('--overwrite', 'replace an existing profile')
     .action(fit);
   reading(calibrate.command('validate').argument('<first>', `a measured profile, or ${ROWS}`).argument('[data...]', 'measurements to hold a profile against').description('errors of a measured profile on measurements; or of the timing model against serving rows: closed forms, tables alone, fitted, and cross-validated with everything refitted'))
-    .option('--format <format>', `of the result on stdout: ${FORMATS.join(', ')}`, oneOfFormats, 'table')
+    .option(FORMAT_OPTION.flags, FORMAT_OPTION.description, parseFormat, 'table')
     .option('--all', 'every (backend, model, system) with 8 rows or more in the table, too')
     .option('--html <file>', 'write a page with parity and residual plots')
     .option('--overwrite', 'replace an existing page')
@@ -93,11 +93,12 @@ async function fit(files: readonly string[], options: FitOptions, command: Comma
 
 async function validateEither(first: string, data: readonly string[], options: ValidateOptions, command: Command): Promise<void> {
   if (isMeasuredProfile(first)) {
-    refuseGiven(command, ['cases', 'tune', 'parallel', 'quiet', 'format', 'all', 'html', 'ablation'], 'a measured profile');
-    if (data.length === 0) throw new InputError({ code: 'E-MISSING', path: '<data>', what: `nothing to hold '${first}' against`, hint: `add measurements, such as its own: ${join(first, 'measurements.csv')}` });
-    validateProfile(first, data);
+    refuseGiven(command, ['cases', 'tune', 'parallel', 'quiet', 'all', 'html', 'ablation'], 'a measured profile');
+    if (data.length === 0) throw new InputError({ code: 'E-MISSING', path: '<data>', what: `nothing to hold '${first}' against`, hint: 'add measurements that it was not fitted to; of its own only those held out are judged' });
+    validateProfile(first, data, options.format);
     return;
   }
+  refuseMeasurements(first);
   if (data.length > 0) throw new InputError({ code: 'E-KIND', file: first, what: 'is no measured profile', hint: "give a folder that 'calibrate fit' wrote before the measurements, or serving rows alone" });
   await validateRows(first, options);
 }
@@ -131,7 +132,7 @@ function reading(command: Command): Command {
 }
 
 async function validateRows(file: string, options: ValidateOptions): Promise<void> {
-  if (options.html !== undefined) checkTarget(options.html, options.overwrite === true);
+  if (options.html !== undefined) checkTarget(options.html, options.overwrite === true, '--html');
   const { rows, data } = readRows(file, options);
   const validation = await withSimulations(options, (simulations, onPart) => validate(rows, simulations, effectsFile(), { tune: options.tune, ablation: options.ablation, onPart }));
   const targets = compareTargets(validation.errors);
@@ -241,10 +242,4 @@ function fitTable({ errors }: RealisticFit): string {
     ]),
     head.slice(2),
   );
-}
-
-function oneOfFormats(text: string): Format {
-  const format = FORMATS.find((known) => known === text);
-  if (format) return format;
-  throw new InputError({ code: 'E-ENUM', path: '--format', what: `'${text}' is not one of ${FORMATS.join(', ')}`, hint: 'choose one of these' });
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import Papa from 'papaparse';
 import { CODES } from '../core/codes.js';
@@ -10,24 +11,34 @@ import { PRESETS, type PresetRow } from './presets.js';
 import { textTable } from './text-table.js';
 import { yamlText } from './yaml-text.js';
 
-/** `explain presets [KIND]`, `explain FIELD`, `explain CODE`, `explain timing FILE`: what may be written, what a message means, where pass times come from. */
+/** `explain presets [KIND]`, `explain FIELD`, `explain CODE`, `explain timing FILE`, `explain RUN`: what may be written, what a message means, where pass times come from, where the time of requests went. */
 export function registerExplain(program: Command): void {
   addReadOptions(
     program
       .command('explain')
-      .description('presets (models, hardware, backends, recipes, links), a field, an error code, or the pass times and memory of a scenario')
-      .argument('<what>', 'presets, the path of a field such as deployment.agg.tp, a code such as E-FIT, or timing (of FILE, else the field)')
-      .argument('[kind]', `with presets: ${Object.keys(PRESETS).join(', ')}; with timing: a scenario file, - = standard input`),
-  ).action(explain);
+      .description('presets (models, hardware, backends, recipes, links), a field, an error code, the pass times and memory of a scenario, or where the time of the requests of a run went')
+      .argument('<what>', 'presets, the path of a field such as deployment.agg.tp, a code such as E-FIT, timing (of FILE, else the field), or a run: a folder that run wrote or a scenario file')
+      .argument('[kind]', `with presets: ${Object.keys(PRESETS).join(', ')}; with timing: a scenario file, - = standard input; with run: a run whose name is also a field`),
+  )
+    .option('--oracle', 'of a run: run it also routed by the oracle, and list the routing decisions that cost most')
+    .action(explain);
 }
 
-async function explain(what: string, kind: string | undefined, options: ReadOptions): Promise<void> {
+async function explain(what: string, kind: string | undefined, options: ReadOptions & { readonly oracle?: boolean }): Promise<void> {
   const { format } = options;
+  if (what === 'run' && kind !== undefined) return (await import('./explain-run.js')).explainRun(kind, options);
+  if (kind === undefined && !isWord(what) && existsSync(what)) return (await import('./explain-run.js')).explainRun(what, options);
+  if (options.oracle === true) throw new InputError({ code: 'E-NO-EFFECT', path: '--oracle', what: `'explain ${what}' explains no run`, hint: 'remove it, or name a run folder or a scenario file' });
   if (what === 'timing' && kind !== undefined) return (await import('./explain-timing.js')).explainTiming(kind, options);
   if (options.set.length > 0) throw new InputError({ code: 'E-NO-EFFECT', path: '--set', what: `'explain ${what}' reads no scenario`, hint: "remove it, or use 'explain timing FILE'" });
   if (what === 'presets') return print(presets(kind, format));
-  if (kind !== undefined) throw new InputError({ code: 'E-ENUM', path: 'explain', what: `'${kind}' says nothing after '${what}'`, hint: 'only presets has kinds, and timing a file' });
+  if (kind !== undefined) throw new InputError({ code: 'E-ENUM', path: 'explain', what: `'${kind}' says nothing after '${what}'`, hint: 'only presets has kinds, timing a file, and run a run' });
   print(/^[EW]-/.test(what) ? code(what, format) : field(what, format));
+}
+
+/** Words mean the same whatever the current folder holds. */
+function isWord(what: string): boolean {
+  return what === 'presets' || Object.hasOwn(CODES, what) || describeField(what) !== null;
 }
 
 function presets(kind: string | undefined, format: Format): string {
@@ -79,7 +90,7 @@ function field(path: string, format: Format): string {
   const found = describeField(path);
   if (found === null) {
     const guess = guessField(path);
-    throw new InputError({ code: 'E-FIELD', path: 'explain', what: `no field '${path}'`, hint: guess ? `did you mean '${guess}'?` : "'dynotwin schema' lists every field" });
+    throw new InputError({ code: 'E-FIELD', path: 'explain', what: `no field '${path}'`, hint: guess ? `did you mean '${guess}'?` : "'dynotwin schema' lists every field; a run is named by its folder or scenario file" });
   }
   if (format === 'csv') return Papa.unparse([{ path: found.path, doc: found.doc, takes: found.takes, default: found.default }, ...found.fields.map((one) => ({ path: `${found.path}.${one.name}`, doc: one.doc, takes: null, default: one.default }))], { newline: '\n' });
   return record({ ...found }, fieldText(found), format);

@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   predict: async () => (await import('./predict.js')).registerPredict,
   calibrate: async () => (await import('./calibrate.js')).registerCalibrate,
   compare: async () => (await import('./compare.js')).registerCompare,
+  regress: async () => (await import('./regress.js')).registerRegress,
   deploy: async () => (await import('./deploy.js')).registerDeploy,
   report: async () => (await import('./report.js')).registerReport,
   trace: async () => (await import('./trace.js')).registerTrace,

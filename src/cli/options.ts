@@ -58,9 +58,14 @@ export function positiveInteger(option: string): (text: string) => number {
   };
 }
 
-/** Parser of `--format`. Throws `InputError` (`E-ENUM`). */
-export function parseFormat(text: string): Format {
-  const format = FORMATS.find((known) => known === text);
-  if (format) return format;
-  throw new InputError({ code: 'E-ENUM', path: '--format', what: `'${text}' is not one of ${FORMATS.join(', ')}`, hint: 'choose one of these' });
+/** Parser of one of some words. Throws `InputError` (`E-ENUM`). */
+export function oneOf<T extends string>(option: string, values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((known) => known === text);
+    if (value !== undefined) return value;
+    throw new InputError({ code: 'E-ENUM', path: option, what: `'${text}' is not one of ${values.join(', ')}`, hint: 'choose one of these' });
+  };
 }
+
+/** Parser of `--format`. Throws `InputError` (`E-ENUM`). */
+export const parseFormat: (text: string) => Format = oneOf('--format', FORMATS);

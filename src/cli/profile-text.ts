@@ -1,6 +1,6 @@
 import { FAMILIES, INFORMATIVE } from '../calibrate/gpu/fit-points.js';
 import { THRESHOLDS } from '../calibrate/gpu/acceptance.js';
-import type { FamilyErrors, MeasuredProfile } from '../timing/measured/profile-schema.js';
+import { HOST_IN_PASSES, reducesText, type FamilyErrors, type MeasuredProfile } from '../timing/measured/profile-schema.js';
 import { textTable } from './text-table.js';
 
 /** Measured profiles in words and tables. */
@@ -12,24 +12,26 @@ const MEASURES = ['median', 'p90', 'signed'] as const;
 const TITLES = { median: 'median', p90: 'p90', signed: 'bias' } as const;
 
 /** What every use of a profile says: what it is, how far off, what was measured and what not. */
-export function profileSummary({ name, identity, provenance, accepted, errors, links, comm, host }: MeasuredProfile): string {
+export function profileSummary(profile: MeasuredProfile): string {
+  const { name, identity, provenance, accepted, errors, links, comm, host } = profile;
   const families = ['decode', 'prefill', 'mixed'].flatMap((family) => {
     const found = errors.holdout[family];
     return found === undefined ? [] : [`${family} ${percent(found.median)} % (p90 ${percent(found.p90)}, bias ${signed(found.signed)})`];
   });
   const measured = provenance.kind === 'fake' ? 'nothing (synthetic)' : ['compute', ...(links.length === 0 ? [] : ['copies'])].join(', ');
   const engine = `${identity.engine.name} ${identity.engine.version}`;
+  const hostText = host.source === 'none' ? 'none (optimistic)' : host.source === 'in passes' ? HOST_IN_PASSES : engine;
   return [
     `profile   ${name} (${engine}, ${provenance.date.slice(0, 10)}, data ${provenance.data_sha256.slice(0, 4)}…)  ${accepted ? 'accepted' : 'not accepted'}`,
     `held-out: ${families.length === 0 ? 'unknown' : families.join('  ')}`,
-    `measured: ${measured}   modelled: ${comm === null ? 'nothing' : `${comm.source} (error unknown)`}   host: ${host.source === 'none' ? 'none (optimistic)' : engine}   clocks ${provenance.clocks}`,
+    `measured: ${measured}   modelled: ${comm === null ? 'nothing' : reducesText(comm.source, profile)}   host: ${hostText}   clocks ${provenance.clocks}`,
   ].join('\n');
 }
 
 /** Everything a profile says. */
 export function profileText(profile: MeasuredProfile): string {
   const { fit, cv, holdout } = profile.errors;
-  return [profileSummary(profile), coefficientTable(profile), errorTable({ fit, cv, 'held-out': holdout }, 'held-out'), ...warningList(profile.warnings), verdict(profile.reasons)].join('\n\n');
+  return [profileSummary(profile), coefficientTable(profile), errorTable({ fit, cv, 'held-out': holdout }, ['held-out']), ...warningList(profile.warnings), verdict(profile.reasons)].join('\n\n');
 }
 
 /** Coefficients with their intervals. */
@@ -52,8 +54,8 @@ function coefficientTable({ forms, structure, host, links }: MeasuredProfile): s
   return tables.join('\n\n');
 }
 
-/** Errors in percent by family, one group of columns for each set, with the limits of the one that is judged beside it. */
-export function errorTable(sets: Readonly<Record<string, Errors>>, judged: string): string {
+/** Errors in percent by family, one group of columns for each set, with the limits of those that are judged. */
+export function errorTable(sets: Readonly<Record<string, Errors>>, judged: readonly string[]): string {
   const names = Object.keys(sets);
   const families = [...FAMILIES, ...INFORMATIVE].filter((family) => (FAMILIES as readonly string[]).includes(family) || names.some((name) => sets[name]![family] !== undefined));
   const head = ['family', ...names.flatMap((name) => [`${name} n`, ...MEASURES.map((measure) => `${name} ${TITLES[measure]}`)]), 'limits'];
@@ -62,10 +64,10 @@ export function errorTable(sets: Readonly<Record<string, Errors>>, judged: strin
     const cells = names.flatMap((name) => {
       const found = sets[name]![family];
       if (found === undefined) return ['0', '-', '-', '-'];
-      const over = (measure: (typeof MEASURES)[number]): string => (name === judged && limits !== undefined && Math.abs(found[measure]) > limits[measure] ? '!' : '');
+      const over = (measure: (typeof MEASURES)[number]): string => (judged.includes(name) && limits !== undefined && Math.abs(found[measure]) > limits[measure] ? '!' : '');
       return [String(found.n), ...MEASURES.map((measure) => `${measure === 'signed' ? signed(found[measure]) : percent(found[measure])}${over(measure)}`)];
     });
-    return [family, ...cells, limits === undefined ? '' : `${judged} ${limits.median} / ${limits.p90} / ±${limits.signed}`];
+    return [family, ...cells, limits === undefined ? '' : `${judged.join(', ')} ${limits.median} / ${limits.p90} / ±${limits.signed}`];
   });
   return textTable(head, rows, head.slice(1, -1));
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { InputError, type Problem } from '../core/problem.js';
 import { parseEngineArgs } from '../scenario/dynamo/engine-args.js';
 import { REPLAY_ROUTER, parseRouterConfig } from '../scenario/dynamo/router-config.js';
+import { readRecordedRoutes } from '../router/recorded.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { ReplayDeployment } from '../sim/replay-config.js';
 import type { DriverMode } from '../workload/driver.js';
@@ -11,7 +12,7 @@ import { replayProfile } from './replay-profile.js';
 /** Raw values of the flags, as commander gives them. */
 export type ReplayFlags = Readonly<Record<string, string | undefined>>;
 
-/** Flags of `python -m dynamo.replay` 1.4 that are read: [flag, help]. */
+/** Flags of `python -m dynamo.replay` 1.4 that are read, and our own --recorded-routes: [flag, help]. */
 const FLAGS: readonly (readonly [string, string])[] = [
   ['--extra-engine-args <json>', 'engine arguments of aggregated workers'],
   ['--prefill-engine-args <json>', 'engine arguments of prefill workers (with --decode-engine-args)'],
@@ -21,6 +22,7 @@ const FLAGS: readonly (readonly [string, string])[] = [
   ['--num-decode-workers <n>', 'decode workers (default 1)'],
   ['--router-mode <mode>', 'round_robin or kv_router (default round_robin)'],
   ['--router-config <json>', 'KV router settings'],
+  ['--recorded-routes <file>', 'KV router: follow the choices of this log ({columns: [line, decision, worker, dp_rank, cost], rows}) and compare their costs with our own'],
   ['--trace-format <format>', 'mooncake (default), mooncake-delta, agentic_mooncake, applied_compute_agentic or dynamo (several files, .gz)'],
   ['--trace-block-size <tokens>', 'tokens per hash id (default: what the trace says, else 512)'],
   ['--trace-shared-prefix-ratio <ratio>', 'applied_compute_agentic: share of the first prompt that the sessions of a group share (default 0)'],
@@ -115,7 +117,7 @@ export function planReplay(traces: readonly string[], flags: ReplayFlags): Repla
   const deployment: ReplayDeployment = {
     fidelity: 'dynosim',
     pools,
-    router,
+    ...recordedRouter(router, read),
     driver,
     maxTimeMs: maxTime(read, source.kind),
   };
@@ -249,6 +251,14 @@ function routerSpec(read: FlagReader, pools: ReplayDeployment['pools'], warnings
   if (mode !== 'round_robin') throw flagError('--router-mode', 'E-ENUM', `'${mode}' is not one of round_robin, kv_router`);
   if (parsed) warnings.push({ code: 'W-IGNORED', path: '--router-config', what: 'is not read by router mode round_robin' });
   return { ...REPLAY_ROUTER, policy: 'round_robin' };
+}
+
+/** The KV router under choices from a log, where one is given. */
+function recordedRouter(router: RouterSpec, read: FlagReader): Pick<ReplayDeployment, 'router' | 'routes'> {
+  const file = read.text('--recorded-routes');
+  if (file === undefined) return { router };
+  if (router.policy !== 'kv') throw flagError('--recorded-routes', 'E-COMBINATION', 'compares choices by the costs of the KV router', 'add --router-mode kv_router');
+  return { router: { ...router, policy: 'recorded' }, routes: readRecordedRoutes(file) };
 }
 
 function driverMode(read: FlagReader, synthetic: boolean): DriverMode {

@@ -48,6 +48,11 @@ async function replay(traces: readonly string[], flags: ReplayFlags, quiet: bool
     writeFileWhole(rowsPath, jsonLines(replayRows(observations)), '--report-jsonl');
   }
   print(aiperfTable(report, reportPath));
+  if (observations.decisions) {
+    const { routeDecisionsCsv, routeDecisionsText } = await import('../metrics/route-decisions.js');
+    writeFileWhole(routesTarget(reportPath), routeDecisionsCsv(observations.decisions), '--report-json');
+    print(`\n${routeDecisionsText(observations.decisions)}\nwritten to ${routesTarget(reportPath)}`);
+  }
 }
 
 /** The plan's trace, or the synthetic load it asks for. */
@@ -79,6 +84,11 @@ export async function simulateReplay(plan: ReplayPlan, workload: Workload, check
   const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
   const observations = await runSimulationAsync(replaySimulation(plan.deployment), workload, table, check);
   return { ...observations, warnings: [...workload.warnings, ...observations.warnings] };
+}
+
+/** Beside the report: its name with _routes.csv. */
+function routesTarget(reportPath: string): string {
+  return `${reportPath.replace(/\.json$/, '')}_routes.csv`;
 }
 
 function reportTarget(wanted: string | undefined): string {

@@ -10,6 +10,7 @@ import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
 import { jsonLines } from '../metrics/replay-rows.js';
 import { requestRows, requestRowsCsv } from '../metrics/request-rows.js';
+import { routeDecisionsCsv, routeDecisionsText } from '../metrics/route-decisions.js';
 import { summaryTable } from '../metrics/summary-table.js';
 import { timelineCsv } from '../report/timeline-csv.js';
 import { scenarioHash } from '../scenario/hash.js';
@@ -48,6 +49,7 @@ async function run(file: string, options: ReadOptions & WriteOptions & CheckOpti
   if (check) printCheck(check, options.quiet === true);
   printWarnings(outcome.report.warnings.map(({ code, path, message }) => ({ code, path, what: message })), options.quiet === true);
   print(reportText(outcome.report, options.format));
+  if (options.format === 'table' && outcome.observations.decisions) print(`\n${routeDecisionsText(outcome.observations.decisions)}`);
   if (options.format === 'table') print(`\nwritten to ${target}`);
 }
 
@@ -67,6 +69,7 @@ async function runFiles(scenario: Scenario, workload: Workload, { report, observ
     if (formats.includes('csv') || !formats.includes('jsonl')) files['requests.csv'] = requestRowsCsv(rows);
   }
   if (scenario.run.capture.includes('timeline') && series.timeline) files['timeline.csv'] = timelineCsv(series.timeline);
+  if (observations.decisions) files['routes.csv'] = routeDecisionsCsv(observations.decisions);
   if (formats.includes('html')) files['index.html'] = await (await loadDrawing()).runPage(report, series);
   if (formats.includes('aiperf')) {
     files['profile_export_aiperf.json'] = jsonText(aiperfJson(scenario, scenarioHash(scenario), observations));

@@ -1,18 +1,17 @@
 import type { Command } from 'commander';
 import { InputError } from '../core/problem.js';
-import { jsonSchema } from '../scenario/json-schema.js';
+import { jsonSchema, SCHEMA_KINDS } from '../scenario/json-schema.js';
 import { jsonText, print } from './output.js';
 
-/** `schema [scenario|sweep]`: the JSON Schema of a kind of file, for editors. */
+/** `schema [scenario|sweep|gate]`: the JSON Schema of a kind of file, for editors. */
 export function registerSchema(program: Command): void {
   program
     .command('schema')
-    .description('print the JSON Schema of scenario or sweep files')
-    .argument('[kind]', 'scenario or sweep', 'scenario')
+    .description('print the JSON Schema of scenario, sweep or gate files')
+    .argument('[kind]', SCHEMA_KINDS.join(', '), 'scenario')
     .action((kind: string) => {
-      if (kind !== 'scenario' && kind !== 'sweep') {
-        throw new InputError({ code: 'E-ENUM', path: 'schema', what: `'${kind}' is not one of scenario, sweep`, hint: 'choose one of these' });
-      }
-      print(jsonText(jsonSchema(kind)));
+      const known = SCHEMA_KINDS.find((name) => name === kind);
+      if (!known) throw new InputError({ code: 'E-ENUM', path: 'schema', what: `'${kind}' is not one of ${SCHEMA_KINDS.join(', ')}`, hint: 'choose one of these' });
+      print(jsonText(jsonSchema(known)));
     });
 }

@@ -8,7 +8,7 @@ import { mooncakeText } from '../workload/formats/write-mooncake.js';
 import { formatRows, generateTrace, TRACE_KINDS, type TraceKind } from '../workload/generate/generate.js';
 import { traceInfo, type Figures, type TraceInfo } from '../workload/info.js';
 import type { Workload } from '../workload/workload.js';
-import { positiveInteger } from './options.js';
+import { oneOf, positiveInteger } from './options.js';
 import { jsonText, print, printWarnings } from './output.js';
 import { textTable } from './text-table.js';
 
@@ -139,14 +139,6 @@ function fixed(value: number, digits: number): string {
 
 function percent(ratio: number): string {
   return `${fixed(ratio * 100, 1)}%`;
-}
-
-function oneOf<T extends string>(option: string, allowed: readonly T[]): (text: string) => T {
-  return (text) => {
-    const found = allowed.find((one) => one === text);
-    if (found !== undefined) return found;
-    throw new InputError({ code: 'E-ENUM', path: option, what: `'${text}' is not one of ${allowed.join(', ')}`, hint: 'choose one of these' });
-  };
 }
 
 function duration(text: string): number {

@@ -14,7 +14,7 @@ import { textTable } from './text-table.js';
 /** What `validate` says of a good file. */
 interface Summary {
   readonly file: string;
-  readonly kind: 'scenario' | 'sweep';
+  readonly kind: Loaded['kind'];
   readonly candidates: number;
   readonly gpus: string;
   readonly kv_blocks: string;
@@ -23,7 +23,7 @@ interface Summary {
 
 /** `validate FILE…`: every error of every file, and what good ones resolve to; nothing runs. */
 export function registerValidate(program: Command): void {
-  addReadOptions(program.command('validate').description('check files without running them').argument('<files...>', 'scenario and sweep files; - = standard input')).action(validate);
+  addReadOptions(program.command('validate').description('check files without running them').argument('<files...>', 'scenario, sweep and gate files; - = standard input')).action(validate);
 }
 
 function validate(files: readonly string[], options: ReadOptions): void {
@@ -67,7 +67,7 @@ function describe(good: readonly { file: string; loaded: Loaded }[], format: For
 }
 
 function summarise(file: string, loaded: Loaded): Summary {
-  const scenarios = loaded.kind === 'scenario' ? [loaded.scenario] : loaded.sweep.candidates.map((candidate) => candidate.scenario);
+  const scenarios = scenariosOf(loaded);
   return {
     file,
     kind: loaded.kind,
@@ -76,6 +76,18 @@ function summarise(file: string, loaded: Loaded): Summary {
     kv_blocks: loaded.kind === 'scenario' ? loaded.scenario.deployment.pools.map((pool) => `${pool.role} ${pool.kvBlocks}${pool.engine.ranks === undefined ? '' : ' per rank'}`).join(', ') : span(scenarios.flatMap((scenario) => scenario.deployment.pools.map((pool) => pool.kvBlocks))),
     timing: [...new Set(scenarios.map((scenario) => scenario.timing.source))].join(', '),
   };
+}
+
+/** A scenario, the candidates of a sweep, or every case of a gate with every seed. */
+function scenariosOf(loaded: Loaded): readonly Scenario[] {
+  switch (loaded.kind) {
+    case 'scenario':
+      return [loaded.scenario];
+    case 'sweep':
+      return loaded.sweep.candidates.map((candidate) => candidate.scenario);
+    case 'gate':
+      return loaded.gate.cases.flatMap(({ runs }) => runs);
+  }
 }
 
 function gpusOf({ deployment }: Scenario): number {

@@ -10,11 +10,11 @@ export function discardUnfinished(): void {
   inProgress.clear();
 }
 
-/** Throws `E-OUT` when `target`, a file or folder, has no name or exists and may not be replaced. Call before long work. */
-export function checkTarget(target: string, overwrite: boolean): void {
-  if (target === '') throw new InputError({ code: 'E-OUT', path: '--out', what: 'no name is given', hint: 'write for example --out out/first' });
+/** Throws `E-OUT` with `option` as its path when `target`, a file or folder, has no name or exists and may not be replaced. Call before long work. */
+export function checkTarget(target: string, overwrite: boolean, option: string = '--out'): void {
+  if (target === '') throw new InputError({ code: 'E-OUT', path: option, what: 'no name is given', hint: `write for example ${option} out/first` });
   if (existsSync(target) && !overwrite) {
-    throw new InputError({ code: 'E-OUT', path: '--out', what: `'${target}' exists`, hint: 'choose another --out or add --overwrite' });
+    throw new InputError({ code: 'E-OUT', path: option, what: `'${target}' exists`, hint: `choose another ${option} or add --overwrite` });
   }
 }
 

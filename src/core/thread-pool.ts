@@ -1,5 +1,6 @@
 import type { Worker } from 'node:worker_threads';
 import Pool from 'worker-threads-pool';
+import type { Problem } from './problem.js';
 
 /** Work for a thread. Jobs of one group need the same shared data. */
 export interface Job<Input> {
@@ -7,7 +8,8 @@ export interface Job<Input> {
   readonly input: Input;
 }
 
-export type Outcome<Output> = { readonly ok: true; readonly value: Output } | { readonly ok: false; readonly reason: string };
+/** `problems`: what was wrong with the input, where that was the reason. */
+export type Outcome<Output> = { readonly ok: true; readonly value: Output } | { readonly ok: false; readonly reason: string; readonly problems?: readonly Problem[] };
 
 /** What a thread receives; `shared` comes only when the group changes. */
 export interface ThreadRequest<Shared, Input> {

@@ -1,6 +1,8 @@
 import type { Problem } from '../core/problem.js';
 import type { PoolSpec, Quant, RouterSpec } from '../scenario/scenario.js';
+import { admissionFlags } from './admission-flags.js';
 import { atLeast, type DynamoVersion } from './dynamo.js';
+import { kvRouterFlags } from './kv-router-flags.js';
 
 /** Port on which a worker publishes its KV events. */
 const EVENT_PORT = 20080;
@@ -82,11 +84,12 @@ function engineProblems({ role, engine, quant }: PoolSpec): Problem[] {
 }
 
 /** Modes of the frontend and the release line that first has them (spec: router section 1). */
-const ROUTER_MODES: Readonly<Record<RouterSpec['policy'], { readonly mode: string; readonly since: string }>> = {
+const ROUTER_MODES: Readonly<Partial<Record<RouterSpec['policy'], { readonly mode: string; readonly since: string }>>> = {
   round_robin: { mode: 'round-robin', since: '0.8' },
   random: { mode: 'random', since: '0.8' },
   kv: { mode: 'kv', since: '0.8' },
   least_loaded: { mode: 'least-loaded', since: '1.2' },
+  power_of_two: { mode: 'power-of-two', since: '1.4' },
 };
 
 /** Switches of the KV router: emitted when not at the default, which every release shares. */
@@ -107,20 +110,21 @@ const KV_WEIGHTS_SINCE = '1.4';
 /** `python3 -m dynamo.frontend …` (spec: dgd sections 3.2, 3.10; router section 2.1). */
 export function frontendCommand(router: RouterSpec, version: DynamoVersion): CommandLine {
   const command = ['python3', '-m', 'dynamo.frontend'];
-  const known = Object.hasOwn(ROUTER_MODES, router.policy) ? ROUTER_MODES[router.policy] : null;
-  if (known === null) {
+  const known = Object.hasOwn(ROUTER_MODES, router.policy) ? ROUTER_MODES[router.policy] : undefined;
+  if (known === undefined) {
     const what = `the Dynamo frontend has no mode for policy '${String(router.policy)}'`;
     return { command, args: [], problems: [{ code: 'E-UNSUPPORTED', path: 'router.policy', what, hint: `deployable are ${Object.keys(ROUTER_MODES).join(', ')}` }] };
   }
   const problems = atLeast(version, known.since) ? [] : [tooOld('router.policy', `policy ${router.policy}`, known.since, version)];
   const args = ['--router-mode', known.mode];
   if (router.policy === 'kv') {
-    for (const part of [kvWeights(router, version), kvSwitches(router, version)]) {
+    for (const part of [kvWeights(router, version), kvSwitches(router, version), kvRouterFlags(router, version, (path, what, since) => tooOld(path, what, since, version))]) {
       args.push(...part.args);
       problems.push(...part.problems);
     }
   }
-  return { command, args, problems };
+  const admission = admissionFlags(router, version, (path, what, since) => tooOld(path, what, since, version));
+  return { command, args: [...args, ...admission.args], problems: [...problems, ...admission.problems] };
 }
 
 interface Flags {
@@ -137,7 +141,7 @@ function kvWeights(router: RouterSpec, version: DynamoVersion): Flags {
     else problems.push(tooOld(`router.${weight.name}`, `a value of ${value}`, KV_WEIGHTS_SINCE, version));
   }
   args.push('--router-temperature', String(router.temperature));
-  if (atLeast(version, '1.0') && !atLeast(version, '1.4')) args.push('--router-queue-threshold', QUEUE_OFF);
+  if (!router.queue && atLeast(version, '1.0') && !atLeast(version, '1.4')) args.push('--router-queue-threshold', QUEUE_OFF);
   return { args, problems };
 }
 

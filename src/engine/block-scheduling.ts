@@ -227,6 +227,6 @@ export abstract class BlockScheduling extends BlockSpans {
     this.waiting.prepend(victim);
     this.preemptedThisPass = true;
     this.statistics.preemptions++;
-    this.context.observer.preempted(victim);
+    this.context.observer.preempted(victim, this.startMs);
   }
 }

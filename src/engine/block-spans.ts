@@ -1,5 +1,6 @@
 import { chargedMs } from '../core/nanoseconds.js';
 import { BlockState } from './block-state.js';
+import { eachFinishing, type SeeProgress } from './engine.js';
 import { Span } from './span.js';
 import { clearPrompts } from '../timing/timing.js';
 
@@ -18,8 +19,20 @@ export abstract class BlockSpans extends BlockState {
     this.endMs = this.span.endMs;
   }
 
-  passEndFrom(atMs: number): number {
-    return this.inSpan ? this.span.passEndFrom(atMs) : this.endMs;
+  passEndFrom(atMs: number, begun = false): number {
+    return this.inSpan ? this.span.passEndFrom(atMs, begun) : this.endMs;
+  }
+
+  eachProgress(nowMs: number, see: SeeProgress): void {
+    const { sequences, group, waiting, running } = this;
+    const ended = this.inSpan ? this.span.endedBy(nowMs) : 0;
+    const tell = (request: number, steps: number): void =>
+      see(request, Math.min(sequences.computed[request]! + steps, sequences.prompt[request]!), sequences.generated[request]! + steps);
+    for (let request = waiting.first; request >= 0; request = waiting.next[request]!) tell(request, 0);
+    for (let request = running.first; request >= 0; request = running.next[request]!) {
+      tell(request, sequences.bucket[request]! < 0 ? 0 : group.tick - sequences.joinTick[request]! + ended);
+    }
+    if (this.endMs !== Infinity) eachFinishing(this.effects, (request) => tell(request, 0));
   }
 
   lastPassStartMs(): number {

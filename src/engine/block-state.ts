@@ -2,7 +2,7 @@ import { emptyPass, type PassShape } from '../timing/timing.js';
 import type { Check } from '../core/check.js';
 import type { BlockCache } from './block-cache.js';
 import { createBlockCache } from './create-cache.js';
-import { PLACE, SIGNAL, type EngineConfig, type EngineContext, type EngineStatistics, type PassEffects, type Place, type SignalKind } from './engine.js';
+import { finishing, PLACE, SIGNAL, type EngineConfig, type EngineContext, type EngineGauge, type EngineStatistics, type PassEffects, type Place, type SignalKind } from './engine.js';
 import { Lockstep } from './lockstep.js';
 import { RequestList, type Sequences } from './sequences.js';
 import { Speculation } from './speculation.js';
@@ -171,6 +171,12 @@ export abstract class BlockState {
 
   cachedPrefix(segment: number): number {
     return this.cache.cachedPrefix(segment);
+  }
+
+  /** A span takes its blocks at its start. */
+  gauge(_nowMs: number, _begun: boolean, gauge: EngineGauge): void {
+    gauge.running = this.running.count + (this.endMs === Infinity ? 0 : finishing(this.effects));
+    gauge.usedBlocks = this.cache.pool.active;
   }
 
   protected leave(request: number): void {

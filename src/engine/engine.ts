@@ -23,11 +23,24 @@ export interface PassEffects {
   readonly kinds: SignalKind[];
 }
 
+/** How many requests leave complete at the end of the pass in flight. */
+export function finishing({ count, kinds }: PassEffects): number {
+  let requests = 0;
+  for (let i = 0; i < count; i++) if (kinds[i] === SIGNAL.finished) requests++;
+  return requests;
+}
+
+/** Tells of each of them. */
+export function eachFinishing({ count, kinds, requests }: PassEffects, see: (request: number) => void): void {
+  for (let i = 0; i < count; i++) if (kinds[i] === SIGNAL.finished) see(requests[i]!);
+}
+
 /** Hears of facts the moment the engine decides them; times in ms of virtual time. */
 export interface EngineObserver {
   /** Admission at a pass start with this many prefix tokens taken from the cache. */
   admitted(request: number, atMs: number, reusedTokens: number): void;
-  preempted(request: number): void;
+  /** It lost its blocks at the start of a pass and waits to be admitted again. */
+  preempted(request: number, atMs: number): void;
   /** A token at the end of a pass that started at `startMs` and took `durationMs`. */
   token(request: number, atMs: number, startMs: number, durationMs: number): void;
   /** `requests` requests that are sure to complete had a gap of this length, without a `token` call each… */
@@ -100,8 +113,8 @@ export interface EngineCore {
   submit(request: number, nowMs: number, begun?: boolean): void;
   /** Shortens the work in flight to the first pass that ends at or after `nowMs`; after it, when the passes that start at this instant have `begun`. */
   cut(nowMs: number, begun?: boolean): void;
-  /** End of the first pass in flight that ends at or after `atMs`; Infinity when idle. */
-  passEndFrom(atMs: number): number;
+  /** End of the first pass in flight that ends at or after `atMs`; after it, when the passes that start at this instant have `begun`; Infinity when idle. */
+  passEndFrom(atMs: number, begun?: boolean): number;
   /** Start of the last pass in flight, ms. */
   lastPassStartMs(): number;
   /** Stops for good: completes the passes that have ended by `nowMs`. */
@@ -143,4 +156,19 @@ export interface EngineCore {
   eachRequest?(see: (request: number, place: Place) => void): void;
   /** Leading blocks of a segment of the block table that it caches. */
   cachedPrefix?(segment: number): number;
+
+  // For routers that look into it: as of `nowMs` inside the work in flight, however many passes that spans.
+
+  /** Requests that run and KV blocks in use, those that leave with the pass in flight included. */
+  gauge?(nowMs: number, begun: boolean, gauge: EngineGauge): void;
+  /** Tells of every request that runs or waits which of its prompt's tokens are computed (those in the pass in flight included) and how many it has generated. */
+  eachProgress?(nowMs: number, see: SeeProgress): void;
 }
+
+/** What a router may read off an engine at once. */
+export interface EngineGauge {
+  running: number;
+  usedBlocks: number;
+}
+
+export type SeeProgress = (request: number, computedPromptTokens: number, generatedTokens: number) => void;

@@ -65,9 +65,21 @@ export class SglangSpan {
     this.endMs = passes > 0 ? this.ends[passes - 1]! : this.startMs;
   }
 
-  /** End of the first pass that ends at or after `atMs`; the last if none does. */
-  passEndFrom(atMs: number): number {
-    return this.ends[Math.min(this.endedBefore(atMs), this.passes - 1)]!;
+  /** End of the first pass that ends at or after `atMs`, or after it when a pass that starts then has `begun`; the last if none does. */
+  passEndFrom(atMs: number, begun = false): number {
+    return this.ends[this.begunBy(atMs, begun) - 1]!;
+  }
+
+  /** Passes that have begun by `nowMs`; one that starts then only if it has `begun`. */
+  begunBy(nowMs: number, begun: boolean): number {
+    const ended = this.endedBefore(nowMs);
+    return Math.min(ended + (begun && ended < this.passes && this.ends[ended] === nowMs ? 2 : 1), this.passes);
+  }
+
+  /** Passes that have ended by `nowMs`. */
+  endedBy(nowMs: number): number {
+    const ended = this.endedBefore(nowMs);
+    return ended < this.passes && this.ends[ended] === nowMs ? ended + 1 : ended;
   }
 
   /** Start of the last pass. */

@@ -1,4 +1,5 @@
 import { empty } from '../core/list.js';
+import { eachFinishing, finishing, type EngineGauge, type SeeProgress } from './engine.js';
 import { SglangSpan } from './sglang-span.js';
 import { SglangSteps } from './sglang-steps.js';
 import { clearPrompts } from '../timing/timing.js';
@@ -42,8 +43,23 @@ export abstract class SglangSpans extends SglangSteps {
     this.isAsked = this.inSpan && pending;
   }
 
-  passEndFrom(atMs: number): number {
-    return this.inSpan ? this.span.passEndFrom(atMs) : this.endMs;
+  passEndFrom(atMs: number, begun = false): number {
+    return this.inSpan ? this.span.passEndFrom(atMs, begun) : this.endMs;
+  }
+
+  gauge(nowMs: number, begun: boolean, gauge: EngineGauge): void {
+    gauge.running = this.group.running.length + (this.endMs === Infinity ? 0 : finishing(this.effects));
+    gauge.usedBlocks = this.pages.active + (this.inSpan ? this.group.growth(this.span.begunBy(nowMs, begun)) : 0);
+  }
+
+  eachProgress(nowMs: number, see: SeeProgress): void {
+    const ended = this.inSpan ? this.span.endedBy(nowMs) : 0;
+    for (const list of [this.inbox, this.waiting, this.prebuilt, this.retracted]) {
+      for (const { request, prompt, materialised, generated } of list) see(request, Math.min(materialised, prompt), generated);
+    }
+    for (const sequence of this.group.running) see(sequence.request, sequence.prompt, this.group.generated(sequence) + ended);
+    const { promptTokens, outputTokens } = this.context;
+    if (this.endMs !== Infinity) eachFinishing(this.effects, (request) => see(request, promptTokens[request]!, outputTokens[request]!));
   }
 
   /** End of the span, ms. */

@@ -23,7 +23,7 @@ export abstract class SglangState {
   protected readonly group: SglangGroup;
   protected readonly waiting = sequenceList();
   /** Requests that have come and were not read yet. */
-  private readonly inbox = sequenceList();
+  protected readonly inbox = sequenceList();
   /** Decode passes from one reading to the next, and those still to begin before the next one. After any other pass, and when nobody runs, it reads at once. */
   protected readonly receiveInterval: number;
   protected deafPasses = 0;

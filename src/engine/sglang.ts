@@ -162,7 +162,7 @@ export class SglangCore extends SglangSpans implements EngineCore {
     this.retracted.push(sequence);
     this.handoffs.noteRelease();
     this.statistics.preemptions++;
-    this.context.observer.preempted(sequence.request);
+    this.context.observer.preempted(sequence.request, this.startMs);
   }
 
   private expel(sequence: SglangSequence): void {

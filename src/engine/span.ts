@@ -44,14 +44,24 @@ export class Span {
     this.endMs = endMs;
   }
 
-  /** End of the first pass that ends at or after `atMs`; the last if none does. */
-  passEndFrom(atMs: number): number {
+  /** End of the first pass that ends at or after `atMs`, or after it when a pass that starts then has `begun`; the last if none does. */
+  passEndFrom(atMs: number, begun = false): number {
     let endMs = this.startMs;
     for (let pass = 0; pass < this.passes; pass++) {
       endMs = this.endOf(pass, endMs);
-      if (endMs >= atMs) break;
+      if (endMs > atMs || (endMs === atMs && !begun)) break;
     }
     return endMs;
+  }
+
+  /** Passes that have ended by `nowMs`. */
+  endedBy(nowMs: number): number {
+    let passes = 0;
+    for (let endMs = this.startMs; passes < this.passes; passes++) {
+      endMs = this.endOf(passes, endMs);
+      if (endMs > nowMs) break;
+    }
+    return passes;
   }
 
   /** Start of the last pass. */

@@ -3,7 +3,7 @@ import type { Problem } from '../core/problem.js';
 import type { Scenario, SloSpec } from '../scenario/scenario.js';
 import { shapeName, shapeOf } from '../scenario/shape.js';
 import type { TimingDescription } from '../timing/timing.js';
-import { completedSet, goodput, gpuSeconds, perSecond, type CompletedSet } from './completed.js';
+import { completedSet, goodput, gpuSeconds, isMeasured, perSecond, type CompletedSet } from './completed.js';
 import { STATUS, type Observations, type PoolObservations } from './observations.js';
 import { fromGaps } from './replay-report.js';
 import { costReport, sloReport, timingReport, tokensPerUser, uncertaintyPart } from './report-parts.js';
@@ -51,6 +51,7 @@ export function buildReport({ scenario, scenarioHash, observations, timing, capa
     tokens: { input: set.inputTokens, output: set.outputTokens, reused: set.reusedTokens },
     duration_ms: set.durationMs,
     latency,
+    ...routerPart(observations),
     ...uncertaintyPart(scenario, { timing: sources, latency, throughput }),
     throughput,
     ...(scenario.slo ? sloPart(scenario.slo, observations, set, latency) : {}),
@@ -106,6 +107,22 @@ function latency(figures: ReturnType<typeof summarise>): Latency {
     p99: of(figures.p99),
     max: of(figures.max),
     count: figures.count,
+  };
+}
+
+function routerPart({ requests: columns, warmupRequests = 0 }: Observations): Pick<Report, 'router'> {
+  const { routerQueueMs, overloaded } = columns;
+  if (!routerQueueMs && !overloaded) return {};
+  return {
+    router: {
+      ...(routerQueueMs
+        ? {
+            queue_ms: latency(summarise(routerQueueMs.filter((_, r) => r >= warmupRequests && isMeasured(columns, r)))),
+            queued: routerQueueMs.reduce((sum, ms) => (ms > 0 ? sum + 1 : sum), 0),
+          }
+        : {}),
+      ...(overloaded ? { overloaded: overloaded.reduce((sum, each) => sum + each, 0) } : {}),
+    },
   };
 }
 

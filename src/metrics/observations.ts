@@ -8,6 +8,14 @@ export interface RequestColumns {
   /** Requests of the workload; those with `arrivalMs` NaN never arrived (the run was cut). */
   readonly count: number;
   readonly arrivalMs: Float64Array;
+  /** It came out of the frontend; NaN also where there is none. */
+  readonly routerMs: Float64Array;
+  /** The first engine that works on it got it. */
+  readonly dispatchMs: Float64Array;
+  /** Wait in a router's queue, 0 when it did not; absent = routers have no queues. */
+  readonly routerQueueMs?: Float64Array;
+  /** 1 = rejected by a router, whose workers were all overloaded; absent = routers reject nobody. */
+  readonly overloaded?: Uint8Array;
   /** First admission by an engine. */
   readonly admitMs: Float64Array;
   readonly firstTokenMs: Float64Array;
@@ -98,6 +106,8 @@ export interface Observations {
   readonly requests: RequestColumns;
   /** So many of the first are in no latency; absent = 0. */
   readonly warmupRequests?: number;
+  /** Of preempted requests: when each preemption was and when the request was admitted again (NaN = never), in pairs. Absent = not recorded. */
+  readonly pauses?: ReadonlyMap<number, readonly number[]>;
   /** Pooled gaps between consecutive tokens (ms). */
   readonly gaps: GapStatistics;
   /** 1000/gap over gaps > 0 (tokens/s/user). */
@@ -108,6 +118,8 @@ export interface Observations {
   readonly transfers: number;
   /** Plays of an agentic trace: how many there are, and ms from the dispatch of the root to the last end of those that completed whole. */
   readonly plays?: { readonly total: number; readonly latencyMs: readonly number[] };
+  /** The decisions of a run that followed a log of them. */
+  readonly decisions?: import('./route-decisions.js').RouteDecisions;
   /** Virtual time at which the run stopped. */
   readonly endMs: number;
   readonly warnings: readonly import('../core/problem.js').Problem[];

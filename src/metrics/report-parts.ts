@@ -6,7 +6,7 @@ import { uncertaintyOf } from './uncertainty.js';
 
 /** Parts of report.json that simulated and estimated runs have in common (spec: scenario section 5). */
 
-export function timingReport(pool: string, { source, calibration, errorPct, interval, evidence, group, measured }: TimingDescription, passes: Pick<PoolObservations, 'extrapolatedPasses' | 'extrapolatedTimeRatio'> | null): TimingReport {
+export function timingReport(pool: string, { source, calibration, errorPct, interval, evidence, group, measured }: TimingDescription, passes: Pick<PoolObservations, 'passes' | 'extrapolatedPasses' | 'extrapolatedTimeRatio'> | null): TimingReport {
   return {
     pool,
     source,
@@ -17,7 +17,7 @@ export function timingReport(pool: string, { source, calibration, errorPct, inte
     ...(group === undefined ? {} : { group }),
     extrapolated_passes: passes?.extrapolatedPasses ?? null,
     extrapolated_time_ratio: passes?.extrapolatedTimeRatio ?? null,
-    ...measured,
+    ...(measured === undefined ? {} : { passes: passes?.passes ?? null, ...measured }),
   };
 }
 

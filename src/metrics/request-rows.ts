@@ -34,6 +34,10 @@ export interface RequestRow {
   readonly preemptions: number;
   /** Kept every SLO bound; null without an SLO. */
   readonly good: boolean | null;
+  /** Wait in the router's queue, inside `queue_ms`; only where the router has one. */
+  readonly router_queue_ms?: number;
+  /** Why the router rejected it; only where it may. */
+  readonly reason?: 'overload' | null;
 }
 
 export interface RequestRowOptions {
@@ -79,5 +83,7 @@ function requestRow(columns: RequestColumns, r: number, { slo, sessionNames }: R
     admissions: columns.admissions[r]!,
     preemptions: columns.preemptions[r]!,
     good: slo === null ? null : isGood(columns, r, slo),
+    ...(columns.routerQueueMs ? { router_queue_ms: columns.routerQueueMs[r]! } : {}),
+    ...(columns.overloaded ? { reason: columns.overloaded[r] === 1 ? 'overload' : null } : {}),
   };
 }

@@ -1,16 +1,19 @@
+import type { RouterSpec } from '../scenario/scenario.js';
 import type { GapStatistics, Observations, RequestColumns } from './observations.js';
 
 /**
  * Columns for `count` requests in which nothing has happened yet: times NaN, indices and optional
  * counts -1, lengths and totals 0, status unfinished.
  */
-export function createRequestColumns(count: number): RequestColumns {
+export function createRequestColumns(count: number, router: Pick<RouterSpec, 'queue' | 'overload'> = {}): RequestColumns {
   const times = (): Float64Array => new Float64Array(count).fill(NaN);
   const counts = (): Int32Array => new Int32Array(count);
   const indices = (): Int32Array => new Int32Array(count).fill(-1);
   return {
     count,
     arrivalMs: times(),
+    routerMs: times(),
+    dispatchMs: times(),
     admitMs: times(),
     firstTokenMs: times(),
     secondTokenMs: times(),
@@ -37,6 +40,8 @@ export function createRequestColumns(count: number): RequestColumns {
     decodeReusedTokens: indices(),
     session: indices(),
     turn: indices(),
+    ...(router.queue ? { routerQueueMs: new Float64Array(count) } : {}),
+    ...(router.overload ? { overloaded: new Uint8Array(count) } : {}),
   };
 }
 

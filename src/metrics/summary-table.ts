@@ -1,4 +1,5 @@
-import type { Latency, Report } from './report.js';
+import type { MeasuredEvidence } from '../timing/timing.js';
+import type { Latency, Report, TimingReport } from './report.js';
 import type { Uncertain } from './uncertainty.js';
 
 const LATENCIES = [
@@ -26,8 +27,9 @@ export function summaryTable(report: Report): string {
     ['load', joined(`${percent(load.ratio)} busy`, load.kv_peak_ratio === null ? null : `KV peak ${percent(load.kv_peak_ratio)}`, load.preemptions === null ? null : `${load.preemptions} preemptions`)],
     ['GPUs', joined(`${gpu.peak} peak`, `${number(gpu.hours)} GPU-hours`)],
     ...(cost ? [['cost', joined(`${number(cost.total)} ${cost.currency}`, `${orDash(cost.per_m_output)} per million output tokens`)] as [string, string]] : []),
+    ...routerLine(report),
     ...sloLines(report),
-    ...report.timing.map(timingLine),
+    ...report.timing.flatMap((one) => (isMeasured(one) ? measuredLines(one, report.pools.find(({ name }) => name === one.pool)?.saturation ?? null) : [timingLine(one)])),
     ['warnings', warnings.length === 0 ? 'none' : `${warnings.length}: ${[...new Set(warnings.map(({ code }) => code))].join(', ')}`],
   ];
   return [...latencyRows(report.latency), '', ...lines.map(([label, text]) => label.padEnd(LABEL_WIDTH) + text)].join('\n');
@@ -41,6 +43,12 @@ function latencyRows(latency: Report['latency']): string[] {
 function requestsText({ total, completed, ...others }: Report['requests']): string {
   const rest = Object.entries(others).filter(([, count]) => count > 0);
   return [`${completed} of ${total} completed`, ...rest.map(([status, count]) => `${count} ${status}`)].join(', ');
+}
+
+function routerLine({ router }: Report): [string, string][] {
+  if (!router) return [];
+  const { queue_ms: wait, queued, overloaded } = router;
+  return [['router', joined(wait ? `${queued} waited` : null, wait ? `wait mean ${orDash(wait.mean)} ms, p99 ${orDash(wait.p99)} ms` : null, overloaded === undefined ? null : `${overloaded} turned away`)]];
 }
 
 function sloLines({ slo, goodput }: Report): [string, string][] {
@@ -60,11 +68,41 @@ function uncertaintyLines({ uncertainty }: Report): [string, string][] {
   return rows.map(([label, spread, unit], index) => [index === 0 ? 'uncertain' : '', `${label} ${text(spread, unit)}${index === 0 ? ' (timing p10 … p50 … p90)' : ''}`]);
 }
 
-function timingLine({ pool, source, calibration, error_pct: error, interval_ln: interval, evidence }: Report['timing'][number]): [string, string] {
+function timingLine({ pool, source, calibration, error_pct: error, interval_ln: interval, evidence }: TimingReport): [string, string] {
   const known = [['TTFT', error.ttft] as const, ['TPOT', error.tpot] as const].filter(([, value]) => value !== null);
   const accuracy = known.length === 0 ? 'error unknown' : `median error ${known.map(([name, value]) => `${name} ${value}%`).join(', ')}`;
   const range = interval ? `; 90% within TTFT ${factor(interval.ttft)}, TPOT ${factor(interval.tpot)}${evidence === null ? '' : ` (${evidence})`}` : '';
   return ['timing', `${pool}: ${source}, ${calibration}; ${accuracy}${range}`];
+}
+
+function isMeasured(timing: TimingReport): timing is TimingReport & MeasuredEvidence {
+  return timing.profile !== undefined;
+}
+
+/** What every use of a measured profile says (spec calibration section 9). Its calibration begins with what and of when it is; the rest of it stands in fields. */
+function measuredLines(timing: TimingReport & MeasuredEvidence, saturation: number | null): [string, string][] {
+  const { pool, calibration, errors, measured, modelled, host, clocks, proxy, passes = null, extrapolated_passes: outside, extrapolated_time_ratio: share } = timing;
+  const families = ['decode', 'prefill', 'mixed'].flatMap((family) => {
+    const found = errors[family];
+    return found === undefined ? [] : [`${family} ${found.median.toFixed(1)} % (p90 ${found.p90.toFixed(1)}, bias ${signed(found.signed)})`];
+  });
+  const inside = passes === null || passes === 0 || outside === null ? null : 1 - outside / passes;
+  return [
+    ['timing', `${pool}: measured ${calibration.split('; ')[0]!}`],
+    ['', `held-out: ${families.join('  ') || 'unknown'}`],
+    ['', [`measured: ${measured.join(', ') || 'nothing'}`, `modelled: ${modelled.join(', ') || 'nothing'}`, ...(proxy === null ? [] : [`kernels: ${proxy}`]), `host: ${host}`].join('   ')],
+    ['', [`passes ${passes ?? 'unknown'}`, `inside domain ${ratioText(inside)}`, `extrapolated ${ratioText(share)} of time`, `clocks ${clocks}`, `saturation ${ratioText(saturation)}`].join('   ')],
+  ];
+}
+
+function ratioText(ratio: number | null): string {
+  return ratio === null ? 'unknown' : percent(ratio);
+}
+
+/** A percentage to one place, with its sign. */
+function signed(value: number): string {
+  const text = value.toFixed(1);
+  return Number(text) === 0 ? '0.0' : `${value > 0 ? '+' : ''}${text}`;
 }
 
 /** `×/÷1.22` of a half-width in ln. */

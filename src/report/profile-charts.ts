@@ -2,10 +2,13 @@ import { timesGpu, type JudgedPoint } from '../calibrate/gpu/judge.js';
 import type { ProfileOnData } from '../calibrate/gpu/profile-data.js';
 import { sizesOf, type Family, type PassSizes } from '../calibrate/gpu/fit-points.js';
 import type { Point, PointOf } from '../calibrate/gpu/points.js';
+import type { MeasuredProfile } from '../timing/measured/profile-schema.js';
 import { FRAME, type ChartSize, type ChartSpec } from './charts.js';
 
 /** Charts of a measured profile. Times in ms; ratios are predicted / measured. */
 
+/** Passes beyond the domain by more are refused. */
+const REACH = 2;
 const INK = 'currentColor';
 const POINT = { type: 'point', filled: true, size: 26, opacity: 0.6, stroke: null } as const;
 /** Errors drawn as lines beside that of equality. */
@@ -95,8 +98,8 @@ export function residualChart(points: readonly Judged[], against: keyof PassSize
   return ratioChart(rows, { field: 'x', type: 'quantitative', title: AGAINST[against], scale }, { field: 'family', type: 'nominal', title: null, legend: { orient: 'top' } }, { field: 'set', type: 'nominal', title: null, legend: { orient: 'top', symbolFillColor: INK } }, size);
 }
 
-/** Batch and mean context of decode steps that were measured, alone or beside prompts. */
-export function coverageChart(points: readonly Judged[], size: ChartSize): ChartSpec {
+/** Batch and mean context of decode steps that were measured, alone or beside prompts, over what runs may ask: the domain, and up to twice its ends. */
+export function coverageChart(points: readonly Judged[], domain: MeasuredProfile['domain'], size: ChartSize): ChartSpec {
   const rows = points.flatMap((one) => {
     const steps = one.point.kind === 'pass' ? one.point.seqs.filter(([fresh]) => fresh === 1) : [];
     if (steps.length === 0) return [];
@@ -104,11 +107,16 @@ export function coverageChart(points: readonly Judged[], size: ChartSize): Chart
     return [{ ...mark(one), batch, context: digits(context) }];
   });
   const scale = { type: 'log', base: 2, nice: false, padding: 12 };
+  // Smaller sizes than measured are priced like the smallest: only the upper ends bound a run.
+  const region = (factor: number): object => ({ context: domain.context[0], batch: domain.batch[0], context2: digits(factor * domain.context[1]), batch2: digits(factor * domain.batch[1]) });
+  const x = { field: 'context', type: 'quantitative', title: AGAINST.context, scale };
+  const y = { field: 'batch', type: 'quantitative', title: 'decoding sequences', scale };
   return {
     ...FRAME, ...size,
-    data: { name: 'points', values: rows },
-    mark: POINT,
-    encoding: { x: { field: 'context', type: 'quantitative', title: AGAINST.context, scale }, y: { field: 'batch', type: 'quantitative', title: 'decoding sequences', scale }, color: SET, tooltip: TIP },
+    layer: [
+      { name: 'domain', data: { values: [region(REACH), region(1)] }, mark: { type: 'rect', color: INK, opacity: 0.07, aria: false }, encoding: { x, y, x2: { field: 'context2' }, y2: { field: 'batch2' } } },
+      { name: 'points', data: { values: rows }, mark: POINT, encoding: { x, y, color: SET, tooltip: TIP } },
+    ],
   } as ChartSpec;
 }
 

@@ -1,7 +1,7 @@
 import { FAMILIES, INFORMATIVE, type Family } from '../calibrate/gpu/fit-points.js';
 import { THRESHOLDS } from '../calibrate/gpu/acceptance.js';
 import type { ProfileOnData } from '../calibrate/gpu/profile-data.js';
-import type { MeasuredProfile } from '../timing/measured/profile-schema.js';
+import { reducesText, type MeasuredProfile } from '../timing/measured/profile-schema.js';
 import { number, table, text } from './data-table.js';
 import { html, pageShell, type Figure, type Markup } from './html.js';
 import { AGAINST, clockChart, coverageChart, judgedOf, mixedChart, parityChart, residualChart, shapeText } from './profile-charts.js';
@@ -22,7 +22,7 @@ export function profilePage(opened: ProfileOnData): string {
       return own.length === 0 ? [] : [{ id: `parity-${family}`, title: NAMES[family], spec: parityChart(own, SQUARE) }];
     }),
     ...(Object.keys(AGAINST) as (keyof typeof AGAINST)[]).map((against) => ({ id: `residual-${against}`, title: `passes against ${AGAINST[against]}`, spec: residualChart(judgedOf(points, PASSES), against, LOW) })),
-    { id: 'coverage', title: 'decode steps measured', spec: coverageChart(judgedOf(points, PASSES), SQUARE) },
+    { id: 'coverage', title: 'decode steps measured', spec: coverageChart(judgedOf(points, PASSES), profile.domain, SQUARE) },
     { id: 'mixed', title: 'prompts and decode steps in one pass', spec: mixedChart(opened, SQUARE) },
     { id: 'clocks', title: 'clock while measuring', spec: clockChart(points, LOW) },
   ];
@@ -34,7 +34,7 @@ ${reasons.length === 0 ? null : html`<section><h2>Why it is not accepted</h2><ul
 <section><h2>Errors</h2><p class="soft">Percent of the measured time. Limits are of held-out points.</p>${errorTable(profile)}</section>
 <section><h2>Predicted against measured</h2><p class="soft">Dashed lines are 10 % off. Point at a mark for its shape.</p>${drawn('parity')}</section>
 <section><h2>What is left of passes</h2><p class="soft">Ratios beyond a factor of 1.5 are drawn at the edge.</p>${drawn('residual')}</section>
-<section><h2>What was measured</h2>${drawn('coverage')}</section>
+<section><h2>What was measured</h2><p class="soft">Shaded: the domain; lighter, up to twice its ends, where runs count passes as extrapolated. Beyond they refuse.</p>${drawn('coverage')}</section>
 <section><h2>Mixed passes</h2><p class="soft">Two passes in turn read the weights twice.</p>${drawn('mixed')}</section>
 <section><h2>Coefficients</h2>${coefficientTable(profile)}</section>
 <section><h2>Clocks</h2>${clocks ? drawn('clocks') : html`<p>Not read: clocks ${provenance.clocks}.</p>`}</section>
@@ -75,7 +75,8 @@ function rejectedTable({ rejected }: ProfileOnData): Markup {
   return table([text('point'), text('kind'), text('shape'), text('why')], rejected.map(({ measured: { record }, why }) => [record.pid, record.kind, record.point === undefined ? null : shapeText(record.point), why]));
 }
 
-function provenanceTable({ identity, provenance, comm, domain }: MeasuredProfile): Markup {
+function provenanceTable(profile: MeasuredProfile): Markup {
+  const { identity, provenance, comm, domain, host } = profile;
   const rows = [
     ...Object.entries(provenance).map(([name, value]) => [name, value]),
     ['engine', `${identity.engine.name} ${identity.engine.version}`],
@@ -83,7 +84,8 @@ function provenanceTable({ identity, provenance, comm, domain }: MeasuredProfile
     ['tensor parallelism', String(identity.tp)],
     ['geometry', identity.geometry_hash],
     ['graphs', identity.graphs.length === 0 ? 'none' : `${identity.graphs.length}, up to ${identity.graphs.at(-1)}`],
-    ['all-reduce', comm === null ? 'none' : `${comm.source}: not measured here`],
+    ['all-reduce', comm === null ? 'none' : reducesText(comm.source, profile)],
+    ['host time', host.source],
     ...Object.entries(domain).map(([name, [low, high]]) => [name, `${Math.round(low)} to ${Math.round(high)}`]),
   ];
   return table([text('what'), text('value')], rows);

@@ -1,6 +1,15 @@
 import type { RouterSpec } from '../scenario/scenario.js';
 import { segmentsOf, type BlockSegments } from '../kv/segments.js';
 import type { BlockTable } from '../kv/block-table.js';
+import { PrefillLoad } from './prefill-load.js';
+
+/** How long prompts take, where that counts. */
+export interface PrefillOutlook {
+  /** Virtual time, ms. */
+  readonly now: () => number;
+  /** Time of this many of a request's last prompt tokens alone on a worker, ms. */
+  readonly durationMs: (request: number, tokens: number) => number;
+}
 
 /**
  * What each worker is busy with, as the router knows it: prompt tokens not yet computed, distinct
@@ -12,16 +21,19 @@ export class ActiveLoad {
   readonly blocks: Int32Array;
   readonly requests: Int32Array;
   /** Per request: worker + 1 it is booked on (0 = none), prompt tokens still counted as to be computed. */
-  private readonly workerOf: Int32Array;
+  protected readonly workerOf: Int32Array;
   private readonly uncomputed: Float64Array;
-  private readonly segments: BlockSegments;
+  protected readonly segments: BlockSegments;
   /** Active requests whose prompts have a segment, by segment · workers + worker; null = blocks are not shared. */
-  private readonly owners: Int32Array | null;
+  protected readonly owners: Int32Array | null;
+  /** Set where prompt work fades with time. */
+  private readonly fading: PrefillLoad | null;
 
   constructor(
-    private readonly table: BlockTable,
-    private readonly maxWorkers: number,
+    protected readonly table: BlockTable,
+    protected readonly maxWorkers: number,
     private readonly spec: RouterSpec,
+    private readonly outlook?: PrefillOutlook,
   ) {
     this.prefillTokens = new Float64Array(maxWorkers);
     this.blocks = new Int32Array(maxWorkers);
@@ -30,20 +42,36 @@ export class ActiveLoad {
     this.uncomputed = new Float64Array(table.offsets.length - 1);
     this.segments = segmentsOf(table);
     this.owners = spec.trackActiveBlocks && spec.assumeKvReuse ? new Int32Array(this.segments.count * maxWorkers) : null;
+    this.fading = outlook && spec.trackPrefillTokens ? new PrefillLoad(table.offsets.length - 1, maxWorkers) : null;
+  }
+
+  /** Prompt tokens that a worker has still to compute now. */
+  activePrefillTokens(worker: number): number {
+    return this.fading ? this.fading.at(worker, this.outlook!.now()) : this.prefillTokens[worker]!;
+  }
+
+  /** Blocks of its active requests. */
+  activeBlocks(worker: number): number {
+    return this.blocks[worker]!;
   }
 
   /** Leading blocks of a request's prompt that active requests of each worker already own. */
   liveDepths(request: number, depths: Int32Array): void {
     const { segments, owners, maxWorkers } = this;
-    if (!owners) return void depths.fill(0);
-    for (let worker = 0; worker < maxWorkers; worker++) {
-      let depth = 0;
-      for (let at = segments.offsets[request]!; at < segments.promptEnds[request]!; at++) {
-        const segment = segments.path[at]!;
-        if (owners[segment * maxWorkers + worker] === 0) break;
-        depth += segments.length[segment]!;
+    depths.fill(0);
+    if (!owners) return;
+    for (let at = segments.offsets[request]!, before = 0; at < segments.promptEnds[request]!; at++) {
+      const segment = segments.path[at]!;
+      const length = segments.length[segment]!;
+      const row = segment * maxWorkers;
+      let whole = 0;
+      for (let worker = 0; worker < maxWorkers; worker++) {
+        if (depths[worker] !== before || owners[row + worker] === 0) continue;
+        depths[worker] = before + length;
+        whole++;
       }
-      depths[worker] = depth;
+      if (whole === 0) return;
+      before += length;
     }
   }
 
@@ -54,6 +82,7 @@ export class ActiveLoad {
     if (this.spec.trackPrefillTokens) {
       this.uncomputed[request] = uncachedTokens;
       this.prefillTokens[worker]! += uncachedTokens;
+      this.fading?.add(request, worker, uncachedTokens, this.outlook!.durationMs(request, uncachedTokens), this.outlook!.now());
     }
     if (this.spec.trackActiveBlocks) this.own(request, worker, 1);
   }
@@ -63,6 +92,7 @@ export class ActiveLoad {
     if (worker < 0) return;
     this.prefillTokens[worker]! -= this.uncomputed[request]!;
     this.uncomputed[request] = 0;
+    this.fading?.remove(request, worker, this.outlook!.now());
   }
 
   remove(request: number): void {
@@ -76,11 +106,11 @@ export class ActiveLoad {
 
   /** Nothing is booked. */
   isIdle(): boolean {
-    return [this.prefillTokens, this.blocks, this.requests].every((loads) => loads.every((load) => load === 0));
+    return [this.prefillTokens, this.blocks, this.requests].every((loads) => loads.every((load) => load === 0)) && (this.fading?.isIdle() ?? true);
   }
 
   /** One owner more (1) or less (-1) of a prompt's blocks. */
-  private own(request: number, worker: number, change: 1 | -1): void {
+  protected own(request: number, worker: number, change: 1 | -1): void {
     const { segments, owners, maxWorkers } = this;
     if (!owners) {
       this.blocks[worker]! += change * (this.table.offsets[request + 1]! - this.table.offsets[request]!);

@@ -1,11 +1,12 @@
 import type { CacheListener } from '../kv/pool.js';
 import type { RouterSpec } from '../scenario/scenario.js';
-import { segmentsOf } from '../kv/segments.js';
 import { EligibleWorkers } from './eligible.js';
-import type { Router, RouterSetup } from './router.js';
-import { ActiveLoad } from './active-load.js';
-import { SegmentIndex } from './segment-index.js';
+import type { Router, RouterLoads, RouterSetup } from './router.js';
+import type { ActiveLoad } from './active-load.js';
+import { FrozenDepths } from './frozen-depths.js';
+import { activeLoad } from './load-of.js';
 import { choose } from './selection.js';
+import { workerIndex, type WorkerIndex } from './worker-index.js';
 
 /** The weights one router works with: a decode router ignores caches and prompt load. Source: spec router section 7.1. */
 export function roleSpec(spec: RouterSpec, role: RouterSetup['role']): RouterSpec {
@@ -34,7 +35,7 @@ export interface CostInputs {
   readonly activeRequests: number;
 }
 
-/** Cost of placing a request on a worker, in blocks; lower is better. Source: spec router section 3.2. */
+/** Cost of placing a request on a worker, in blocks; lower is better. Source: spec router sections 3.2 and 3.5. */
 export function kvCost(inputs: CostInputs, spec: RouterSpec): number {
   const { blockTokens, promptTokens, cachedBlocks } = inputs;
   const cachedTokens = cachedBlocks * blockTokens;
@@ -45,24 +46,37 @@ export function kvCost(inputs: CostInputs, spec: RouterSpec): number {
     decay = 1 / (1 + (spec.overlapScoreCreditDecay * excess) / Math.ceil(promptTokens / blockTokens));
   }
   const prefillBlocks = Math.max(rawTokens / blockTokens - spec.overlapScoreCredit * decay * cachedBlocks, 0);
+  if (spec.selection === 'lmetric') return prefillBlocks * (inputs.activeBlocks + inputs.addedBlocks + 1);
   return spec.prefillLoadScale * prefillBlocks + (inputs.activeBlocks + inputs.addedBlocks) + spec.decodeActiveRequestWeight * inputs.activeRequests;
 }
 
 class KvRouter implements Router {
   lastOverlapTokens = -1;
+  readonly cachedPrefix?: (worker: number, segment: number) => number;
   private readonly spec: RouterSpec;
   private readonly eligible = new EligibleWorkers();
-  private readonly cached: SegmentIndex;
+  private readonly cached: WorkerIndex;
   private readonly load: ActiveLoad;
   private readonly depths: Int32Array;
+  private readonly frozen = new FrozenDepths();
+  readonly loads: RouterLoads = {
+    prefillTokens: (worker) => this.load.activePrefillTokens(worker),
+    blocks: (worker) => this.load.activeBlocks(worker),
+    freezeOverlap: (request, workers) => this.freeze(request, workers),
+    forgetOverlap: (request) => this.frozen.forget(request),
+  };
   private readonly liveDepths: Int32Array;
+  /** Prompt tokens each worker has still to compute. */
+  private readonly backlog: Float64Array;
   private costs = new Float64Array(0);
 
   constructor(private readonly setup: RouterSetup) {
     this.spec = roleSpec(setup.spec, setup.role);
-    const { table, maxWorkers } = setup;
-    this.cached = new SegmentIndex(segmentsOf(table), maxWorkers);
-    this.load = new ActiveLoad(table, maxWorkers, this.spec);
+    const { maxWorkers } = setup;
+    this.cached = workerIndex(setup, setup.spec.index);
+    if (this.cached.cachedPrefix) this.cachedPrefix = this.cached.cachedPrefix;
+    this.load = activeLoad(setup, this.spec);
+    this.backlog = new Float64Array(maxWorkers);
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
   }
@@ -70,11 +84,11 @@ class KvRouter implements Router {
   route(request: number): number {
     const { table, promptTokens, random, forced } = this.setup;
     const workers = this.eligible.require();
-    this.cached.depths(request, this.depths);
+    this.lookUp(request);
     this.load.liveDepths(request, this.liveDepths);
     if (this.costs.length !== workers.length) this.costs = new Float64Array(workers.length);
     let least = Infinity;
-    for (const worker of workers) least = Math.min(least, this.load.prefillTokens[worker]!);
+    for (const worker of workers) least = Math.min(least, (this.backlog[worker] = this.load.activePrefillTokens(worker)));
     const tracked = this.spec.trackActiveBlocks ? table.offsets[request + 1]! - table.offsets[request]! : 0;
     for (let i = 0; i < workers.length; i++) {
       const worker = workers[i]!;
@@ -83,9 +97,9 @@ class KvRouter implements Router {
           promptTokens: promptTokens[request]!,
           blockTokens: table.blockTokens,
           cachedBlocks: this.depths[worker]!,
-          activePrefillTokens: this.load.prefillTokens[worker]!,
+          activePrefillTokens: this.backlog[worker]!,
           minActivePrefillTokens: least,
-          activeBlocks: this.load.blocks[worker]!,
+          activeBlocks: this.load.activeBlocks(worker),
           addedBlocks: tracked - this.liveDepths[worker]!,
           activeRequests: this.load.requests[worker]!,
         },
@@ -93,10 +107,35 @@ class KvRouter implements Router {
       );
     }
     const worker = forced ? forced(request, workers, this.costs) : workers[choose(this.costs, this.spec.temperature, random)]!;
+    this.book(request, worker);
+    return worker;
+  }
+
+  pin(request: number, worker: number): void {
+    this.lookUp(request);
+    this.book(request, worker);
+  }
+
+  /** On the prefix in `depths`. */
+  private book(request: number, worker: number): void {
+    const { table, promptTokens } = this.setup;
     const overlapTokens = this.depths[worker]! * table.blockTokens;
     this.load.add(request, worker, Math.max(promptTokens[request]! - overlapTokens, 0));
+    this.cached.routed(request, worker);
     this.lastOverlapTokens = overlapTokens;
-    return worker;
+  }
+
+  /** Cached prefixes to `depths`: as of now, or as of when the request entered a queue. */
+  private lookUp(request: number): void {
+    if (this.frozen.size === 0 || !this.frozen.take(request, this.depths)) this.cached.depths(request, this.depths);
+  }
+
+  private freeze(request: number, workers: readonly number[]): number {
+    this.cached.depths(request, this.depths);
+    this.frozen.put(request, this.depths);
+    let longest = 0;
+    for (const worker of workers) longest = Math.max(longest, this.depths[worker]!);
+    return longest * this.setup.table.blockTokens;
   }
 
   firstToken(request: number): void {
@@ -105,6 +144,7 @@ class KvRouter implements Router {
 
   finished(request: number): void {
     this.load.remove(request);
+    this.cached.released(request);
   }
 
   setEligible(worker: number, eligible: boolean): void {
@@ -112,11 +152,7 @@ class KvRouter implements Router {
   }
 
   cacheListener(worker: number): CacheListener | null {
-    if (this.setup.role === 'decode') return null;
-    return {
-      stored: (first, count) => this.cached.stored(worker, first, count),
-      removed: (first) => this.cached.removed(worker, first),
-    };
+    return this.cached.listener(worker);
   }
 
   remove(worker: number): void {
@@ -126,10 +162,6 @@ class KvRouter implements Router {
 
   isIdle(): boolean {
     return this.load.isIdle();
-  }
-
-  cachedPrefix(worker: number, segment: number): number {
-    return this.cached.cachedPrefix(worker, segment);
   }
 }
 

@@ -25,9 +25,18 @@ export class LeastLoadedRanks implements Router {
     const first = this.workers.route(request) * this.ranks;
     let best = first;
     for (let rank = first + 1; rank < first + this.ranks; rank++) if (this.inFlight[rank]! < this.inFlight[best]!) best = rank;
-    this.inFlight[best]!++;
-    this.placeOf.set(request, best);
+    this.book(request, best);
     return best;
+  }
+
+  pin(request: number, place: number): void {
+    this.workers.pin(request, Math.floor(place / this.ranks));
+    this.book(request, place);
+  }
+
+  private book(request: number, place: number): void {
+    this.inFlight[place]!++;
+    this.placeOf.set(request, place);
   }
 
   firstToken(request: number): void {

@@ -2,9 +2,19 @@ import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { BlockTable } from '../kv/block-table.js';
+import { cacheAware } from './cache-aware.js';
+import { leastTokens } from './least-tokens.js';
+import { oracle } from './oracle.js';
+import { powerOfTwo } from './power-of-two.js';
+import { prefixHash } from './prefix-hash.js';
+import { scorers } from './scorers.js';
 import { overRanks } from './ranks.js';
+import type { WorkerView } from './worker-view.js';
 import { leastLoaded, random, roundRobin } from './simple.js';
 import { kvRouter } from './kv.js';
+import { execRouter } from './exec.js';
+import { moduleRouter } from './module.js';
+import { recordedRouter, type FollowedRoutes } from './recorded.js';
 
 /** What a policy may know. */
 export interface RouterSetup {
@@ -20,12 +30,30 @@ export interface RouterSetup {
   readonly table: BlockTable;
   readonly promptTokens: Int32Array;
   readonly random: RandomStream;
+  /** A further seeded stream by its name. */
+  readonly stream?: (name: string) => RandomStream;
+  /** The workers and requests as policies may look at them. */
+  readonly view?: WorkerView;
   /** Follows recorded choices instead of its own: gets every eligible worker's cost. */
   readonly forced?: ForcedChoice;
+  /** The log that policy `recorded` follows, one for all pools of a run. */
+  readonly followed?: FollowedRoutes;
 }
 
 /** @returns the worker to take */
 export type ForcedChoice = (request: number, workers: readonly number[], costs: Float64Array) => number;
+
+/** What a queue and overload limits need to know. Source: spec router sections 4 and 5. */
+export interface RouterLoads {
+  /** Prompt tokens that a worker still has to compute, now. */
+  prefillTokens(worker: number): number;
+  /** Blocks of its active requests. */
+  blocks(worker: number): number;
+  /** The prefixes cached now are those that `route` or `pin` will count on; answers the longest of these workers, tokens. */
+  freezeOverlap(request: number, workers: readonly number[]): number;
+  /** The request will not be routed. */
+  forgetOverlap(request: number): void;
+}
 
 /**
  * Chooses workers for one pool. Choosing and booking are one step. Workers are small integers; they
@@ -36,6 +64,10 @@ export interface Router {
   route(request: number): number;
   /** Prefix of the last decision's worker that the cost counted on, tokens; -1 = not looked at. */
   readonly lastOverlapTokens: number;
+  /** Books a request on a worker chosen elsewhere. */
+  pin(request: number, worker: number): void;
+  /** Absent = counts no loads. */
+  readonly loads?: RouterLoads;
   firstToken(request: number): void;
   finished(request: number): void;
   /** May get requests from now on, or not any more. */
@@ -44,6 +76,8 @@ export interface Router {
   cacheListener(worker: number): CacheListener | null;
   /** The worker is gone. */
   remove(worker: number): void;
+  /** The run is over: lets go of whatever is outside it. */
+  close?(): void;
 
   // For checks.
 
@@ -59,4 +93,13 @@ export const POLICIES: Readonly<Record<RouterSpec['policy'], (setup: RouterSetup
   random: overRanks(random),
   least_loaded: leastLoaded,
   kv: kvRouter,
+  module: moduleRouter,
+  exec: execRouter,
+  recorded: recordedRouter,
+  power_of_two: powerOfTwo,
+  least_tokens: leastTokens,
+  prefix_hash: prefixHash,
+  cache_aware: cacheAware,
+  scorers,
+  oracle,
 };

@@ -45,25 +45,43 @@ export class SegmentIndex {
    */
   depths(request: number, depths: Int32Array): void {
     const { segments, workers, cached } = this;
-    const from = segments.offsets[request]!;
     const to = segments.promptEnds[request]!;
-    for (let worker = 0; worker < workers; worker++) {
-      let depth = 0;
-      for (let at = from; at < to; at++) {
-        const segment = segments.path[at]!;
-        const blocks = cached[segment * workers + worker]!;
-        depth += blocks;
-        if (blocks < segments.length[segment]!) break;
+    depths.fill(0);
+    // Segment by segment, workers side by side in memory; those whose depth is all blocks so far go on.
+    for (let at = segments.offsets[request]!, before = 0; at < to; at++) {
+      const segment = segments.path[at]!;
+      const length = segments.length[segment]!;
+      const row = segment * workers;
+      let whole = 0;
+      for (let worker = 0; worker < workers; worker++) {
+        if (depths[worker] !== before) continue;
+        const blocks = cached[row + worker]!;
+        depths[worker] = before + blocks;
+        if (blocks === length) whole++;
       }
-      depths[worker] = depth;
+      if (whole === 0) return;
+      before += length;
     }
+  }
+
+  /** The same for one worker. */
+  depthOn(request: number, worker: number): number {
+    const { segments, workers, cached } = this;
+    let depth = 0;
+    for (let at = segments.offsets[request]!; at < segments.promptEnds[request]!; at++) {
+      const segment = segments.path[at]!;
+      depth += cached[segment * workers + worker]!;
+      if (cached[segment * workers + worker]! < segments.length[segment]!) break;
+    }
+    return depth;
   }
 
   cachedPrefix(worker: number, segment: number): number {
     return this.cached[segment * this.workers + worker]!;
   }
 
-  private segmentOf(block: number): number {
+  /** The segment a block is in. */
+  segmentOf(block: number): number {
     const { first, length, count } = this.segments;
     if (block >= first[this.last]! && block < first[this.last]! + length[this.last]!) return this.last;
     let low = 0;

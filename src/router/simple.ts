@@ -7,6 +7,7 @@ abstract class CacheBlindRouter implements Router {
   protected readonly eligible: EligibleWorkers = new EligibleWorkers();
 
   abstract route(request: number): number;
+  pin(_request: number, _worker: number): void {}
   firstToken(_request: number): void {}
   finished(_request: number): void {}
   setEligible(worker: number, eligible: boolean): void {
@@ -57,9 +58,12 @@ class LeastLoadedRouter extends CacheBlindRouter {
     for (const worker of this.eligible.require()) {
       if (best < 0 || this.inFlight[worker]! < this.inFlight[best]!) best = worker;
     }
-    this.inFlight[best]!++;
-    this.workerOf.set(request, best);
+    this.pin(request, best);
     return best;
+  }
+  override pin(request: number, worker: number): void {
+    this.inFlight[worker]!++;
+    this.workerOf.set(request, worker);
   }
   override finished(request: number): void {
     const worker = this.workerOf.get(request);

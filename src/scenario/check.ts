@@ -146,7 +146,7 @@ export function parseScalar(value: unknown, source: string, kind: ScalarKind): P
       if (typeof value === 'boolean') return { ok: true, value };
       return { ok: false, code: 'E-TYPE', what: `'${source}' is neither true nor false`, hint: 'write true or false' };
     case 'enum':
-      if (typeof value === 'string' && kind.values.includes(value)) return { ok: true, value };
+      if (typeof value === 'string' && (kind.values.includes(value) || kind.file?.test(value))) return { ok: true, value };
       return notOneOf(source, kind.values, kind.later ?? []);
     case 'text':
     case 'texts':

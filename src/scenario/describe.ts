@@ -1,4 +1,4 @@
-import { SWEEP_FIELDS, TOPOLOGY_FIELDS, type Field, type Kind, type MapKind } from './fields.js';
+import { GATE_FIELDS, SWEEP_FIELDS, TOPOLOGY_FIELDS, type Field, type Kind, type MapKind } from './fields.js';
 import { suggest } from './suggest.js';
 
 /** What the table of fields says of one of them. */
@@ -15,10 +15,10 @@ export interface FieldDescription {
   readonly later: readonly string[];
 }
 
-/** The field at a dotted path of scenario and sweep files; null when there is none. */
+/** The field at a dotted path of scenario, sweep and gate files; null when there is none. */
 export function describeField(path: string): FieldDescription | null {
   const topology = path.startsWith('space.topology.') ? path.slice('space.topology.'.length) : null;
-  const field = topology === null ? fieldAt(path, SWEEP_FIELDS) : fieldAt(topology, TOPOLOGY_FIELDS);
+  const field = topology === null ? fieldAt(path, fieldsOf(path)) : fieldAt(topology, TOPOLOGY_FIELDS);
   if (field === null) return null;
   const inside = path === 'space.topology' ? TOPOLOGY_FIELDS : mapOf(field.kind);
   const fields = Object.entries(inside?.fields ?? {}).map(([name, one]) => ({ name, doc: one.doc, default: one.default ?? null }));
@@ -27,7 +27,11 @@ export function describeField(path: string): FieldDescription | null {
 
 /** The path of a field that was probably meant. */
 export function guessField(path: string): string | undefined {
-  return suggest(path, fieldPaths(SWEEP_FIELDS));
+  return suggest(path, fieldPaths(fieldsOf(path)));
+}
+
+function fieldsOf(path: string): MapKind {
+  return path.split('.')[0] === 'gate' ? GATE_FIELDS : SWEEP_FIELDS;
 }
 
 function fieldPaths(kind: MapKind, prefix = ''): string[] {
@@ -79,6 +83,6 @@ function takes(kind: Kind): string {
     case 'map':
       return kind.main ? `a mapping; a scalar stands for ${kind.main.join('@')}` : 'a mapping';
     case 'space':
-      return 'dimensions of a sweep';
+      return kind.takes ?? 'dimensions of a sweep';
   }
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Problem } from '../core/problem.js';
 import { expandShorthands } from './check.js';
 import { kindAt, SWEEP_FIELDS } from './fields.js';
-import { besideFile, namesFile } from './paths.js';
+import { besideFile, localName, namesFile } from './paths.js';
 import { asInherited, dropNulls, mergeTrees, parseTree, setAt, type Entry, type MapTree, type Segment, type Tree } from './tree.js';
 
 /** Files of other tools, told by one of their keys. */
@@ -18,16 +18,17 @@ const UNREADABLE = ['E-SYNTAX', 'E-FILE', 'E-CYCLE'];
 
 /**
  * Reads a file, what it extends, and the overrides, into one tree: shorthands written out, nulls
- * gone. `given` is the file's text where it stands in no file. Null when the file cannot be read; the reason is in `problems`.
+ * gone. `given` is the file's text where it stands in no file; the files read are added to `files`. Null when the file cannot be read; the reason is in `problems`.
  */
-export function readDocument(file: string, sets: readonly string[], problems: Problem[], given?: string): MapTree | null {
-  const tree = readWithBases(file, problems, [], given);
+export function readDocument(file: string, sets: readonly string[], problems: Problem[], given?: string, files: Set<string> = new Set()): MapTree | null {
+  const tree = readWithBases(file, problems, [], files, given);
   const overridden = tree && sets.reduce<Tree>((merged, set, index) => applySet(merged, set, index + 1, problems), tree);
   if (!overridden || problems.some(({ code }) => UNREADABLE.includes(code))) return null;
   return dropNulls(overridden) as MapTree;
 }
 
-function readWithBases(file: string, problems: Problem[], chain: readonly string[], given?: string): MapTree | null {
+function readWithBases(file: string, problems: Problem[], chain: readonly string[], files: Set<string>, given?: string): MapTree | null {
+  files.add(file);
   const text = given ?? readText(file, problems);
   if (text === null) return null;
   const start = { file, line: 1, col: 1 };
@@ -48,7 +49,7 @@ function readWithBases(file: string, problems: Problem[], chain: readonly string
   entries.delete('extends');
   let merged: Tree | null = null;
   for (const { path, at } of bases) {
-    const base = readBase(path, at, problems, [...chain, file]);
+    const base = readBase(path, at, problems, [...chain, file], files);
     if (base) merged = merged ? mergeTrees(merged, base) : base;
   }
   const rest: MapTree = { ...own, entries };
@@ -95,13 +96,13 @@ function baseFiles(tree: MapTree, problems: Problem[]): Base[] {
   });
 }
 
-function readBase(path: string, at: Tree['at'], problems: Problem[], chain: readonly string[]): MapTree | null {
+function readBase(path: string, at: Tree['at'], problems: Problem[], chain: readonly string[], files: Set<string>): MapTree | null {
   if (chain.some((file) => resolve(file) === resolve(path))) {
     problems.push({ code: 'E-CYCLE', ...at, path: 'extends', what: `'${path}' extends itself: ${[...chain, path].join(' > ')}`, hint: 'remove one extends' });
     return null;
   }
   const found: Problem[] = [];
-  const tree = readWithBases(path, found, chain);
+  const tree = readWithBases(path, found, chain, files);
   const missing = found.find((problem) => problem.code === 'E-FILE' && problem.file === path && problem.line === undefined);
   if (missing) problems.push({ code: 'E-FILE', ...at, path: 'extends', what: `no file '${path}'`, hint: 'paths are relative to the file they stand in' });
   else problems.push(...found);
@@ -133,16 +134,18 @@ function applySet(tree: Tree, set: string, number: number, problems: Problem[]):
   return setAt(tree, path, kind ? expandShorthands(value, kind) : value, problems);
 }
 
-/** Under `space`, and under `space.branches.NAME`, a key is a whole field path. */
+/** Under `space`, and under `space.branches.NAME`, a key is a whole field path; under `gate.tolerance` a metric. */
 function joinSpacePath(path: readonly Segment[]): readonly Segment[] {
+  const [first, second, metric, ...figure] = path;
+  if (first?.name === 'gate' && second?.name === 'tolerance' && metric) return [first, second, { ...metric, name: [metric, ...figure].map(({ name }) => name).join('.') }];
   if (path[0]?.name !== 'space' || path.length < 3) return path;
   const head = path[1]!.name === 'branches' ? 3 : 1;
   const rest = path.slice(head);
-  const first = rest[0];
-  if (!first || first.name === 'topology') return path;
+  const key = rest[0];
+  if (!key || key.name === 'topology') return path;
   const dimension = rest.filter((segment) => !/^\d+$/.test(segment.name));
   const indices = rest.slice(dimension.length);
-  return [...path.slice(0, head), { name: dimension.map((segment) => segment.name).join('.'), at: first.at }, ...indices];
+  return [...path.slice(0, head), { name: dimension.map((segment) => segment.name).join('.'), at: key.at }, ...indices];
 }
 
 /** Values that name files, spelled relative to the current folder instead of the file they stand in. */
@@ -151,7 +154,7 @@ export function withLocalPaths(tree: Tree, path: readonly string[] = []): Tree {
     case 'list':
       return { ...tree, items: tree.items.map((item) => withLocalPaths(item, path)) };
     case 'scalar':
-      return typeof tree.value === 'string' && namesFile(path, tree.value) ? { ...tree, value: besideFile(tree.at.file, tree.value) } : tree;
+      return typeof tree.value === 'string' && namesFile(path, tree.value) ? { ...tree, value: localName(path, tree.at.file, tree.value) } : tree;
     case 'map': {
       const entries = [...tree.entries].map(([name, entry]): [string, Entry] => [name, { ...entry, value: withLocalPaths(entry.value, [...path, ...name.split('.')]) }]);
       return { ...tree, entries: new Map(entries) };

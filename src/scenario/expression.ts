@@ -21,10 +21,10 @@ export function parseObjective(text: string): Objective & Named {
   return { direction, metric: name, metrics: [findMetric(name)] };
 }
 
-/** Reads `slo` or `EXPRESSION OP EXPRESSION`. Throws ExpressionError. */
-export function parseConstraint(text: string): Constraint & Named {
+/** Reads `slo` or `EXPRESSION OP EXPRESSION`; `find` knows the metrics that may be named. Throws ExpressionError. */
+export function parseConstraint(text: string, find: (name: string) => MetricInfo = findMetric): Constraint & Named {
   if (text.trim() === 'slo') return { kind: 'slo', text: 'slo', metrics: [] };
-  const parser = new Parser(text);
+  const parser = new Parser(text, find);
   const left = parser.sum();
   const op = parser.comparison();
   const right = parser.sum();
@@ -52,7 +52,7 @@ class Parser {
   private readonly tokens: Token[] = [];
   private next = 0;
 
-  constructor(private readonly text: string) {
+  constructor(private readonly text: string, private readonly find: (name: string) => MetricInfo) {
     const pattern = new RegExp(TOKEN);
     const end = text.trimEnd().length;
     while (pattern.lastIndex < end) {
@@ -106,7 +106,7 @@ class Parser {
     const token = this.tokens[this.next++];
     if (token?.kind === 'number') return this.number(token.number, token.unit);
     if (token?.kind !== 'name') throw this.error('a metric or a number is missing');
-    const info = findMetric(token.text);
+    const info = this.find(token.text);
     this.metrics.push(info);
     return { terms: new Map([[info.name, 1]]), constant: 0, unit: info.unit, text: info.name };
   }
@@ -135,7 +135,8 @@ class Parser {
   }
 }
 
-function findMetric(name: string): MetricInfo {
+/** The metric of a name. Throws ExpressionError. */
+export function findMetric(name: string): MetricInfo {
   const info = metricInfo(name);
   if (info) return info;
   const guess = suggestMetric(name);

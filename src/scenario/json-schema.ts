@@ -1,15 +1,33 @@
-import { SCENARIO_FIELDS, SWEEP_FIELDS, TOPOLOGY_FIELDS, type Field, type Kind, type MapKind } from './fields.js';
+import { GATE_FIELDS, SCENARIO_FIELDS, SWEEP_FIELDS, TOPOLOGY_FIELDS, type Field, type Kind, type MapKind } from './fields.js';
 
 type Schema = Record<string, unknown>;
 
-/** JSON Schema (2020-12) of scenario or sweep files, for editors. Which fields go together is not in it: `validate` says. */
-export function jsonSchema(kind: 'scenario' | 'sweep'): Schema {
-  const sweep = kind === 'sweep';
+/** Kinds of files that have a schema. */
+export const SCHEMA_KINDS = ['scenario', 'sweep', 'gate'] as const;
+export type SchemaKind = (typeof SCHEMA_KINDS)[number];
+
+const SCHEMAS: Readonly<Record<SchemaKind, { readonly fields: MapKind; readonly required: readonly string[] }>> = {
+  scenario: { fields: SCENARIO_FIELDS, required: [] },
+  sweep: { fields: SWEEP_FIELDS, required: ['space'] },
+  gate: { fields: GATE_FIELDS, required: ['gate'] },
+};
+
+const percentage: Schema = { type: ['string', 'number'] };
+/** Fields that no table describes, by name. */
+const OWN_SCHEMAS: Readonly<Record<string, () => Schema>> = {
+  space: spaceSchema,
+  cases: () => ({ type: 'object', minProperties: 1, additionalProperties: { type: 'object' } }),
+  tolerance: () => ({ anyOf: [percentage, { type: 'object', additionalProperties: percentage }] }),
+};
+
+/** JSON Schema (2020-12) of scenario, sweep or gate files, for editors. Which fields go together is not in it: `validate` says. */
+export function jsonSchema(kind: SchemaKind): Schema {
+  const { fields, required } = SCHEMAS[kind];
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: `dynotwin ${kind} file`,
-    ...mapSchema(sweep ? SWEEP_FIELDS : SCENARIO_FIELDS),
-    ...(sweep ? { required: ['space'] } : {}),
+    ...mapSchema(fields),
+    ...(required.length > 0 ? { required } : {}),
   };
 }
 
@@ -21,7 +39,7 @@ function mapSchema({ fields }: MapKind): Schema {
 /** `null` restores the default everywhere. */
 function fieldSchema(name: string, { kind, doc, default: fallback }: Field): Schema {
   const description = fallback === undefined ? doc : `${doc} (default: ${fallback})`;
-  const own = kind.type !== 'space' ? kindSchema(kind) : name === 'space' ? spaceSchema() : {};
+  const own = kind.type !== 'space' ? kindSchema(kind) : (OWN_SCHEMAS[name]?.() ?? {});
   return { description, anyOf: [own, { type: 'null' }] };
 }
 
@@ -47,7 +65,7 @@ function kindSchema(kind: Kind): Schema {
     case 'boolean':
       return { type: 'boolean' };
     case 'enum':
-      return { enum: kind.values };
+      return kind.file === undefined ? { enum: kind.values } : { anyOf: [{ enum: kind.values }, { type: 'string', pattern: kind.file.source }] };
     case 'text':
       return { type: ['string', 'number'], examples: [kind.example] };
     case 'path':

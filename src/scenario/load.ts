@@ -4,6 +4,8 @@ import { checkTree } from './check.js';
 import { readDocument, withLocalPaths } from './document.js';
 import type { Environment } from './environment.js';
 import { SCENARIO_FIELDS, SWEEP_KEYS } from './fields.js';
+import type { Gate } from './gate.js';
+import { resolveGate } from './resolve-gate.js';
 import { noEffect, resolveOne } from './resolve-one.js';
 import type { Scenario, Sweep } from './scenario.js';
 import { resolveSweep } from './sweep.js';
@@ -13,6 +15,7 @@ import { toData, type MapTree } from './tree.js';
 export type Loaded = { readonly document: Readonly<Record<string, unknown>>; readonly warnings: readonly Problem[] } & (
   | { readonly kind: 'scenario'; readonly scenario: Scenario }
   | { readonly kind: 'sweep'; readonly sweep: Sweep }
+  | { readonly kind: 'gate'; readonly gate: Gate }
 );
 
 export interface LoadOptions {
@@ -25,7 +28,7 @@ export interface LoadOptions {
 const PROBLEM_LIMIT = 50;
 
 /**
- * Reads a scenario or sweep file (`-` = standard input), with everything it extends and the
+ * Reads a scenario, sweep or gate file (`-` = standard input), with everything it extends and the
  * overrides, and resolves it. Throws InputError with every problem found, sorted by position.
  */
 export function loadFile(path: string, options: LoadOptions): Loaded {
@@ -34,18 +37,20 @@ export function loadFile(path: string, options: LoadOptions): Loaded {
 
 function loadWith(file: string, name: string, { sets = [], environment }: LoadOptions, text?: string): Loaded {
   const problems: Problem[] = [];
-  const tree = readDocument(file, sets, problems, text);
-  const loaded = tree ? resolveTree(tree, name, environment, problems) : null;
+  const files = new Set<string>();
+  const tree = readDocument(file, sets, problems, text, files);
+  const loaded = tree ? resolveTree(tree, name, environment, [...files], problems) : null;
   const sorted = sortProblems(problems, file);
   const errors = sorted.filter((problem) => problem.code.startsWith('E-'));
   if (errors.length > 0 || !loaded || !tree) throw new InputError(errors.slice(0, PROBLEM_LIMIT));
   return { ...loaded, document: toData(withLocalPaths(tree)) as Record<string, unknown>, warnings: sorted };
 }
 
-/** Like loadFile, for commands that run one scenario: a sweep is E-KIND. */
+/** Like loadFile, for commands that run one scenario: a sweep or a gate is E-KIND. */
 export function loadScenario(path: string, options: LoadOptions): Extract<Loaded, { kind: 'scenario' }> {
   const loaded = loadFile(path, options);
   if (loaded.kind === 'scenario') return loaded;
+  if (loaded.kind === 'gate') throw isGate(path);
   throw new InputError({ code: 'E-KIND', file: path, what: 'this is a sweep file', hint: "use 'dynotwin sweep' or 'dynotwin plan'" });
 }
 
@@ -61,14 +66,32 @@ export function loadSweepText(text: string, name: string, options: LoadOptions):
 
 function expectSweep(loaded: Loaded, file: string): Extract<Loaded, { kind: 'sweep' }> {
   if (loaded.kind === 'sweep') return loaded;
+  if (loaded.kind === 'gate') throw isGate(file);
   throw new InputError({ code: 'E-KIND', file, what: 'this is a scenario without space', hint: "use 'dynotwin run', or add 'space'" });
+}
+
+/** Like loadFile, for `regress`: anything but a gate is E-KIND. */
+export function loadGate(path: string, options: LoadOptions): Extract<Loaded, { kind: 'gate' }> {
+  const loaded = loadFile(path, options);
+  if (loaded.kind === 'gate') return loaded;
+  throw new InputError({ code: 'E-KIND', file: path, what: `this is a ${loaded.kind} file without gate`, hint: "use 'dynotwin run', 'sweep' or 'plan', or add 'gate'" });
+}
+
+function isGate(file: string): InputError {
+  return new InputError({ code: 'E-KIND', file, what: 'this is a gate file', hint: "use 'dynotwin regress'" });
 }
 
 function stem(path: string): string {
   return path === '-' ? 'stdin' : basename(path, extname(path));
 }
 
-function resolveTree(tree: MapTree, name: string, environment: Environment, problems: Problem[]): ({ kind: 'scenario'; scenario: Scenario } | { kind: 'sweep'; sweep: Sweep }) | null {
+type Resolved = { kind: 'scenario'; scenario: Scenario } | { kind: 'sweep'; sweep: Sweep } | { kind: 'gate'; gate: Gate };
+
+function resolveTree(tree: MapTree, name: string, environment: Environment, files: readonly string[], problems: Problem[]): Resolved | null {
+  if (tree.entries.has('gate')) {
+    const gate = resolveGate(tree, name, environment, files, problems);
+    return gate && { kind: 'gate', gate };
+  }
   if (tree.entries.has('space')) {
     const sweep = resolveSweep(tree, name, environment, problems);
     return sweep && { kind: 'sweep', sweep };

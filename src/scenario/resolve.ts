@@ -1,8 +1,12 @@
 import type { Environment } from './environment.js';
 import { KV_ROUTER_FIELDS } from './fields.js';
 import type { Reader } from './reader.js';
+import { resolveAdmission } from './resolve-admission.js';
 import { resolveAnalytic } from './resolve-analytic.js';
 import { resolveDeployment } from './resolve-deployment.js';
+import { resolveKvRouter } from './resolve-kv-router.js';
+import { resolvePolicy } from './resolve-other-policies.js';
+import { OWN_POLICY_FIELDS, resolveOwnPolicy, wantedPolicy } from './resolve-policy.js';
 import { resolveWorkload } from './resolve-workload.js';
 import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
 
@@ -15,11 +19,12 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const { deployment, timing } = resolveDeployment(reader, environment, run);
   const pools = deployment.pools;
   const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
+  const choiceOfWorkers = pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1);
   const scenario: Scenario = {
     name: reader.text('name') ?? name,
     workload,
     deployment,
-    router: resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1)),
+    router: resolveAdmission(reader, resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), choiceOfWorkers), choiceOfWorkers),
     ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
@@ -98,28 +103,35 @@ function defaultVisibility(fidelity: Fidelity, engine: EngineName): RouterSpec['
 }
 
 function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], choiceOfWorkers: boolean): RouterSpec {
-  const wanted = reader.choice<RouterSpec['policy']>('router.policy') ?? 'round_robin';
+  const wanted = wantedPolicy(reader.text('router.policy') ?? (reader.boolean('router.load_aware') === true ? 'kv' : 'round_robin'));
   const policy = choiceOfWorkers ? wanted : 'round_robin';
-  const number = (name: string, fallback: number): number => (policy === 'kv' ? reader.number(`router.${name}`) : undefined) ?? fallback;
-  const flag = (name: string, fallback: boolean): boolean => (policy === 'kv' ? reader.boolean(`router.${name}`) : undefined) ?? fallback;
+  const hasCosts = policy === 'kv' || policy === 'recorded';
+  const number = (name: string, fallback: number): number => (hasCosts ? reader.number(`router.${name}`) : undefined) ?? fallback;
+  const flag = (name: string, fallback: boolean): boolean => (hasCosts ? reader.boolean(`router.${name}`) : undefined) ?? fallback;
   if (policy !== wanted) {
     reader.unreadField('router.policy', 'there is only one worker to choose', 'remove it or add replicas');
-    for (const name of KV_ROUTER_FIELDS) reader.unread(`router.${name}`, 'there is only one worker to choose', 'remove it or add replicas');
+    for (const name of [...KV_ROUTER_FIELDS, ...OWN_POLICY_FIELDS]) reader.unread(`router.${name}`, 'there is only one worker to choose', 'remove it or add replicas');
   } else if (!choiceOfWorkers) {
     reader.harmlesslyUnread('router.policy');
   }
-  if (policy !== 'kv') for (const name of KV_ROUTER_FIELDS) reader.unread(`router.${name}`, `not read by policy ${policy}`, 'remove it or set policy: kv');
-  const visible = policy === 'kv' ? reader.choice<RouterSpec['indexVisible']>('router.index.visible') : undefined;
-  return {
+  if (policy === 'recorded') reader.unread('router.temperature', 'recorded choices are not drawn', 'remove it');
+  else if (policy !== 'kv') for (const name of KV_ROUTER_FIELDS) reader.unread(`router.${name}`, `not read by policy ${policy}`, 'remove it or set policy: kv');
+  const visible = hasCosts || policy === 'module' || policy === 'exec' ? reader.choice<RouterSpec['indexVisible']>('router.index.visible') : undefined;
+  const spec: RouterSpec = {
     policy,
+    ...resolveOwnPolicy(reader, policy),
     overlapScoreCredit: number('overlap_score_credit', 1),
     overlapScoreCreditDecay: number('overlap_score_credit_decay', 0),
     prefillLoadScale: number('prefill_load_scale', 1),
     decodeActiveRequestWeight: number('decode_active_request_weight', 0),
-    temperature: number('temperature', 0),
+    temperature: policy === 'kv' ? number('temperature', 0) : 0,
     trackActiveBlocks: flag('track_active_blocks', true),
     trackPrefillTokens: flag('track_prefill_tokens', true),
     assumeKvReuse: flag('assume_kv_reuse', true),
     indexVisible: visible ?? visibleByDefault,
+    ...resolvePolicy(reader, policy, choiceOfWorkers),
   };
+  if (hasCosts) return resolveKvRouter(reader, spec, visibleByDefault);
+  reader.unreadField('router.load_aware', 'read by policy kv only', 'remove it');
+  return spec;
 }

@@ -67,7 +67,7 @@ function readDimensions(tree: MapTree, at: string, auto: ShapeSource, problems: 
 }
 
 /** Dotted paths of every field of a scenario. */
-function fieldPaths(kind: Kind = SCENARIO_FIELDS, prefix = ''): string[] {
+export function fieldPaths(kind: Kind = SCENARIO_FIELDS, prefix = ''): string[] {
   if (kind.type !== 'map') return [];
   return Object.entries(kind.fields).flatMap(([name, field]) => [`${prefix}${name}`, ...fieldPaths(field.kind, `${prefix}${name}.`)]);
 }
@@ -85,11 +85,8 @@ function readDomain(tree: Tree, kind: Kind, path: string, problems: Problem[]): 
     case 'scalar': {
       if (tree.value !== 'auto') return refuse(`'${tree.source}' is neither a list nor a range`, `write [${tree.source}] or {from, to, step}`);
       if (kind.type === 'boolean') return [false, true].map((value) => fromData(value, tree.at));
-      if (kind.type === 'enum') return kind.values.map((value) => fromData(value, tree.at));
-      if (kind.type === 'map' && kind.main) {
-        const main = kind.fields[kind.main[0]]!.kind;
-        if (main.type === 'enum') return main.values.map((value) => fromData(value, tree.at));
-      }
+      const main = kind.type === 'map' && kind.main ? kind.fields[kind.main[0]]!.kind : kind;
+      if (main.type === 'enum') return main.values.filter((value) => !main.needing?.includes(value)).map((value) => fromData(value, tree.at));
       return refuse('auto needs a field with a closed set of values', 'write a list or a range');
     }
   }

@@ -1,8 +1,11 @@
 import { Document, isScalar } from 'yaml';
 import { formatQuantity } from '../core/units.js';
 import { LINK_PRESETS } from './fields.js';
-import { asWrittenIn, isModelPath, namesFile } from './paths.js';
+import { kvRouterData } from './kv-router-data.js';
+import { asWrittenIn, commandWordIn, isModelPath, namesFile, writtenName } from './paths.js';
+import { admissionData } from './resolve-admission.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
+import { policyData } from './resolve-other-policies.js';
 import { shapeFields, shapeOf } from './shape.js';
 import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
@@ -24,7 +27,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
     deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline', 'measured'].includes(timing.source), folder, simulated),
-    ...(simulated ? { router: routerData(scenario.router) } : {}),
+    ...(simulated ? { router: { ...routerData(scenario.router, folder), ...admissionData(scenario.router) } } : {}),
     ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
     timing: {
       source: timing.source,
@@ -57,7 +60,7 @@ export function documentToYaml(document: Readonly<Record<string, unknown>>, fold
     if (typeof value === 'object' && value !== null) {
       return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, rewrite(member, [...path, ...name.split('.')])]));
     }
-    return typeof value === 'string' && namesFile(path, value) ? asWrittenIn(folder, value) : value;
+    return typeof value === 'string' && namesFile(path, value) ? writtenName(path, folder, value) : value;
   }
 }
 
@@ -198,18 +201,15 @@ function frontendData({ baseMs, tokensPerSecond, cores, dispatchMs }: FrontendSp
   return { ...(isFree ? {} : { preprocess: { base: time(baseMs), ...rate, cores } }), dispatch: time(dispatchMs) };
 }
 
-function routerData(router: RouterSpec): Data {
-  if (router.policy !== 'kv') return { policy: router.policy };
+function routerData(router: RouterSpec, folder: string): Data {
+  const { module, exec, routes } = router;
+  const index = { index: { visible: router.indexVisible } };
+  if (module) return { policy: asWrittenIn(folder, module.path), ...index };
+  if (exec) return { policy: router.policy, exec: exec.command.map((word) => commandWordIn(folder, word)), timeout: time(exec.timeoutMs), ...index };
+  if (router.policy !== 'kv' && !routes) return { policy: router.policy, ...policyData(router) };
   return {
     policy: router.policy,
-    overlap_score_credit: router.overlapScoreCredit,
-    overlap_score_credit_decay: router.overlapScoreCreditDecay,
-    prefill_load_scale: router.prefillLoadScale,
-    decode_active_request_weight: router.decodeActiveRequestWeight,
-    temperature: router.temperature,
-    track_active_blocks: router.trackActiveBlocks,
-    track_prefill_tokens: router.trackPrefillTokens,
-    assume_kv_reuse: router.assumeKvReuse,
-    index: { visible: router.indexVisible },
+    ...(routes ? { routes: asWrittenIn(folder, routes.path) } : {}),
+    ...kvRouterData(router),
   };
 }

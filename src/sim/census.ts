@@ -7,13 +7,13 @@ import type { Worker, WorkerPool } from './worker-pool.js';
 const DECODE = 16;
 const P = { scheduled: 1, leaving: 2, held: 4 };
 const D = { scheduled: DECODE, leaving: 2 * DECODE, reserved: 8 * DECODE };
-const WAY = { asked: 256, moving: 512, landed: 1024, frontend: 2048, doorstep: 4096 };
+const WAY = { asked: 256, moving: 512, landed: 1024, frontend: 2048, doorstep: 4096, queued: 8192 };
 
 /** Places that a request can have at once. */
 const AGGREGATED = [D.scheduled, D.leaving];
 const MOVING = [P.held | D.reserved | WAY.moving, P.held | D.reserved | WAY.landed, ...AGGREGATED];
 const SOURCE_FIRST = [P.scheduled, P.leaving, P.leaving | P.held, P.held | WAY.asked, ...MOVING];
-const DESTINATION_FIRST = [WAY.asked, P.scheduled | D.reserved, P.leaving | D.reserved, P.leaving | P.held | D.reserved, ...MOVING];
+const DESTINATION_FIRST = [WAY.asked, D.reserved | WAY.queued, P.scheduled | D.reserved, P.leaving | D.reserved, P.leaving | P.held | D.reserved, ...MOVING];
 
 /**
  * Looks up every request in flight: it is in one place, or in those that belong together while its cache
@@ -31,7 +31,7 @@ export class Census {
     reservesFirst: boolean,
   ) {
     this.places = new Int32Array(columns.count);
-    this.allowed = new Set([WAY.frontend, WAY.doorstep, ...(pools.length === 1 ? AGGREGATED : reservesFirst ? DESTINATION_FIRST : SOURCE_FIRST)]);
+    this.allowed = new Set([WAY.frontend, WAY.queued, WAY.doorstep, ...(pools.length === 1 ? AGGREGATED : reservesFirst ? DESTINATION_FIRST : SOURCE_FIRST)]);
   }
 
   /** Engines that do not tell of their requests leave nothing to count. */
@@ -42,7 +42,10 @@ export class Census {
   /** @param moving requests whose cache is under way; `outside`: those that have not reached the router */
   take(inFlight: number, moving: readonly number[], outside: Iterable<number>): void {
     const { check, columns, places, seen } = this;
-    for (const pool of this.pools) for (const worker of pool.workers) this.visit(worker);
+    for (const pool of this.pools) {
+      for (const worker of pool.workers) this.visit(worker);
+      if (pool.gate) for (const request of pool.gate.waiting()) this.note(request, WAY.queued);
+    }
     for (const request of moving) this.note(request, WAY.moving);
     for (const request of outside) this.note(request, WAY.frontend);
     if (seen.length < inFlight) check.that(ABOUT.requests, false, 'a request in flight is somewhere', this.missing());

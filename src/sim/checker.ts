@@ -70,7 +70,7 @@ export class SimulationChecker {
     this.moves = moves;
     if (config.driver.kind === 'closed') check.that(ABOUT.requests, inFlight <= config.driver.concurrency, 'a closed loop has no more requests in flight than its concurrency');
     if (this.census.isPossible) this.census.take(inFlight, handoff ? handoff.links.requests() : [], this.parts.frontend?.requests ?? []);
-    if (inFlight === 0) for (const pool of pools) check.that(ABOUT.requests, pool.router.isIdle?.() ?? true, 'an idle router has nothing booked');
+    if (inFlight === 0) for (const pool of pools) check.that(ABOUT.requests, (pool.router.isIdle?.() ?? true) && (pool.gate?.isIdle() ?? true), 'an idle router has nothing booked');
   }
 
   /** The run is over, or was cut. */

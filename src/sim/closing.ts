@@ -1,5 +1,6 @@
 import type { Problem } from '../core/problem.js';
 import { STATUS, type RequestColumns } from '../metrics/observations.js';
+import type { RouterSpec } from '../scenario/scenario.js';
 import type { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
 import type { Workload } from '../workload/workload.js';
@@ -15,6 +16,17 @@ export function checkConservation({ count, status }: RequestColumns, driver: Dri
       if (!worker.engine.isEmpty()) throw new Error(`invariant broken: worker ${worker.index} of ${pool.config.name} still holds something`);
     }
   }
+}
+
+/** Requests the router turned away, and settings of the router that this workload makes no use of. */
+export function admissionWarnings(workload: Workload, { count, overloaded }: RequestColumns, { queue, affinity }: RouterSpec): Problem[] {
+  const list: Problem[] = [];
+  const refused = overloaded ? overloaded.reduce((sum, each) => sum + each, 0) : 0;
+  if (refused > 0) list.push({ code: 'W-OVERLOAD', path: 'router.overload', what: `${refused} of ${count} requests were turned away: every worker was overloaded`, hint: 'add workers, or raise the limits' });
+  if (affinity && workload.sessionCount === workload.requestCount) list.push({ code: 'W-NO-EFFECT', path: 'router.affinity', what: 'changes nothing: every session has one request' });
+  const hinted = !queue && (workload.priority || workload.strictPriority);
+  if (hinted) list.push({ code: 'W-NO-EFFECT', path: workload.priority ? 'priority' : 'strict_priority', what: 'of the trace changes nothing: router.queue is not set' });
+  return list;
 }
 
 /** What a reader of the results must know: turns cut short, requests never sent, requests rejected (how many, and the first in time). */

@@ -1,6 +1,7 @@
 import type { Check } from '../core/check.js';
 import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
+import type { RecordedRoutes } from '../router/recorded.js';
 import type { ForcedChoice } from '../router/router.js';
 import type { EngineSpec, FrontendSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
@@ -47,4 +48,6 @@ export interface SimulationConfig {
   readonly check?: Check;
   /** Recorded choices to follow, by role (key-value router only). */
   readonly forced?: Partial<Record<PoolConfig['role'], ForcedChoice>>;
+  /** Log of choices that policy `recorded` follows. */
+  readonly routes?: RecordedRoutes;
 }

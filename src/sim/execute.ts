@@ -23,6 +23,8 @@ import type { DriverMode } from '../workload/driver.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
+import { loadPolicy } from '../router/module-loader.js';
+import { readRecordedRoutes } from '../router/recorded.js';
 import { runSimulation, runSimulationAsync } from './run.js';
 import { timingRules } from './timing-rules.js';
 
@@ -40,8 +42,9 @@ export interface ExecuteOptions {
   readonly check?: Check;
 }
 
-/** Reads or makes the workload of a scenario. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
-export async function prepareWorkload({ workload, run, deployment }: Scenario): Promise<Workload> {
+/** Reads or makes the workload of a scenario, and loads its router's own module. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
+export async function prepareWorkload({ workload, run, deployment, router }: Scenario): Promise<Workload> {
+  await loadPolicy(router);
   // Closed forms take their lengths from the scenario.
   if (run.estimator === 'analytic') return new WorkloadBuilder('synthetic', deployment.pools[0]!.engine.blockTokens).finish([]);
   return buildWorkload(workload, { seed: run.seed, blockTokens: deployment.pools[0]!.engine.blockTokens, strict: run.fidelity === 'realistic', fidelity: run.fidelity });
@@ -122,6 +125,7 @@ export function simulationConfig(scenario: Scenario, workload?: Workload): { rea
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
     })),
     router: scenario.router,
+    ...(scenario.router.routes ? { routes: readRecordedRoutes(scenario.router.routes.path) } : {}),
     ...(frontend ? { frontend } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),

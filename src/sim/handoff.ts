@@ -1,5 +1,6 @@
 import { engineFlavour } from '../engine/registry.js';
 import type { RequestColumns } from '../metrics/observations.js';
+import { QUEUED, TURNED_AWAY } from '../router/gate.js';
 import type { KvTransferSpec } from '../scenario/scenario.js';
 import { TransferLinks } from './links.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
@@ -18,6 +19,8 @@ export interface HandoffHost {
   interrupt(worker: Worker): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
+  /** Every worker is overloaded. */
+  turnedAway(request: number): void;
 }
 
 /**
@@ -67,7 +70,7 @@ export class HandoffCoordinator {
     const reserved: number[] = [];
     for (const request of requests) {
       this.host.columns.sourceHeldMs[request] = this.host.now();
-      this.prefill.router.finished(request);
+      this.prefill.finished(request);
       if (this.reservesFirst) this.startTransfer(request);
       else this.askRoom(request, reserved);
     }
@@ -79,7 +82,7 @@ export class HandoffCoordinator {
     if (!this.reservesFirst) return;
     const worker = this.decode.workers[this.host.columns.decodeWorker[request]!]!;
     worker.engine.cancelReservation!(request);
-    this.decode.router.finished(request);
+    this.decode.finished(request);
     if (worker.group.passEndMs === Infinity) this.attempt(worker, []);
     this.host.wake(worker);
   }
@@ -101,10 +104,21 @@ export class HandoffCoordinator {
   }
 
   private startPrefill(request: number): void {
+    const chosen = this.prefill.route(request);
+    if (chosen !== QUEUED) this.sendToPrefill(request, chosen, this.prefill.router.lastOverlapTokens);
+  }
+
+  /** @param chosen a prefill worker, or `TURNED_AWAY` */
+  sendToPrefill(request: number, chosen: number, overlapTokens: number): void {
     const { columns } = this.host;
-    const worker = this.prefill.workers[this.prefill.router.route(request)]!;
+    if (chosen === TURNED_AWAY) {
+      this.sourceRejected(request);
+      return this.host.turnedAway(request);
+    }
+    const worker = this.prefill.workers[chosen]!;
     columns.prefillWorker[request] = worker.index;
-    columns.prefillRouteOverlapTokens[request] = this.prefill.router.lastOverlapTokens;
+    columns.prefillRouteOverlapTokens[request] = overlapTokens;
+    columns.dispatchMs[request] = this.host.now();
     worker.engine.submit(request, this.host.now(), this.host.passesBegun());
     this.host.wake(worker);
   }
@@ -112,13 +126,18 @@ export class HandoffCoordinator {
   /** Chooses the decode worker and queues for room there, with one attempt if it idles. */
   private askRoom(request: number, reserved: number[]): void {
     const { columns } = this.host;
-    const worker = this.decode.workers[this.decode.router.route(request)]!;
+    const chosen = this.decode.route(request);
+    if (chosen === TURNED_AWAY) {
+      if (!this.reservesFirst) this.releaseSource(request);
+      return this.host.turnedAway(request);
+    }
+    const worker = this.decode.workers[chosen]!;
     columns.decodeWorker[request] = worker.index;
     columns.decodeRouteOverlapTokens[request] = this.decode.router.lastOverlapTokens;
     if (this.reservesFirst) this.host.startQueued(worker);
     if (!worker.engine.canEverReserve(request)) {
       if (!this.reservesFirst) this.releaseSource(request);
-      this.decode.router.finished(request);
+      this.decode.finished(request);
       this.host.impossible(request);
       return;
     }

@@ -1,3 +1,4 @@
+import { hasGate } from '../router/gate.js';
 import type { Driver } from '../workload/driver.js';
 import type { Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
@@ -6,6 +7,8 @@ import type { WorkerPool, Worker } from './worker-pool.js';
 
 /** What a lane tells the simulation. */
 export interface LaneHost {
+  /** Requests are about to arrive. */
+  reached(atMs: number): void;
   /** A request comes from its client, where a frontend stands before the router. */
   accepted(request: number, atMs: number): void;
   /** A request reaches its worker. */
@@ -20,7 +23,12 @@ export function canRunApart({ pools, driver, maxWorkers, check, frontend, maxTim
   // A frontend's requests come out when they do whatever the workers do; whom the router sends where must not depend on them either.
   const isKnown = frontend === undefined || (isBlind(router.policy) && maxTimeMs === null);
   const meetsAtOnce = isKnown && pools[0]!.engine.admission === undefined;
-  return pools.length === 1 && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && arrivesByTrace;
+  return pools.length === 1 && !hasGate(router) && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && arrivesByTrace && !isOwn(router.policy);
+}
+
+/** True for policies of one's own: they are told of first tokens and ends in the order of time, over all workers. */
+function isOwn(policy: SimulationConfig['router']['policy']): boolean {
+  return policy === 'module' || policy === 'exec';
 }
 
 /** True for policies that look at nothing. */
@@ -83,6 +91,7 @@ export class Lanes {
   private arriveNext(nowMs: number): void {
     const { workers, driver, pool } = this;
     for (let w = 0; w < workers.length; w++) this.runUntil(workers[w]!, nowMs);
+    this.host.reached(nowMs);
     for (let request = driver.pop(nowMs); request >= 0; request = driver.pop(nowMs)) {
       this.host.arrived(request, workers[pool.router.route(request)]!, driver.arrivalMs(request, nowMs));
     }

@@ -9,6 +9,8 @@ import { STATUS, type RequestColumns, type StatusCode } from '../metrics/observa
 export class Recorder {
   readonly gaps = new GapSketch();
   readonly gapRates = new GapSketch();
+  /** Of preempted requests: when each preemption was and when the request was admitted again (NaN = never), in pairs. */
+  readonly pauses = new Map<number, number[]>();
   private readonly gapRuns: (number[] | undefined)[];
   private rates = new Float64Array(256);
 
@@ -34,6 +36,19 @@ export class Recorder {
     this.gapRuns[request] = undefined;
     if (status !== STATUS.completed || request < this.warmup) return;
     for (let i = 0; i < runs.length; i += 2) this.addGaps(runs[i]!, runs[i + 1]!);
+  }
+
+  paused(request: number, atMs: number): void {
+    const pauses = this.pauses.get(request);
+    if (pauses) pauses.push(atMs, NaN);
+    else this.pauses.set(request, [atMs, NaN]);
+  }
+
+  /** The request is admitted, not for the first time; nothing where no preemption came before. */
+  resumed(request: number, atMs: number): void {
+    if (this.pauses.size === 0) return;
+    const pauses = this.pauses.get(request);
+    if (pauses && Number.isNaN(pauses.at(-1)!)) pauses[pauses.length - 1] = atMs;
   }
 
   addGaps(durationMs: number, weight: number): void {
@@ -77,7 +92,7 @@ class StageRecorder implements EngineObserver {
     if (columns.admissions[request]!++ === 0) {
       columns.admitMs[request] = atMs;
       columns.firstReusedTokens[request] = reusedTokens;
-    }
+    } else this.recorder.resumed(request, atMs);
     if (this.isPrefill && Number.isNaN(columns.prefillAdmitMs[request]!)) columns.prefillAdmitMs[request] = atMs;
     if (this.isDecode) {
       if (Number.isNaN(columns.decodeAdmitMs[request]!)) columns.decodeAdmitMs[request] = atMs;
@@ -85,8 +100,9 @@ class StageRecorder implements EngineObserver {
     } else if (reusedTokens > columns.reusedTokens[request]!) columns.reusedTokens[request] = reusedTokens;
   }
 
-  preempted(request: number): void {
+  preempted(request: number, atMs: number): void {
     this.columns.preemptions[request]!++;
+    this.recorder.paused(request, atMs);
   }
 
   /** The gap is the pass's own duration when the previous token came at its start: equal up to the last bits. */

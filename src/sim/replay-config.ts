@@ -1,6 +1,7 @@
 import { InputError } from '../core/problem.js';
 import { engineFlavour } from '../engine/registry.js';
 import { semanticsOf } from '../engine/semantics.js';
+import type { RecordedRoutes } from '../router/recorded.js';
 import type { EngineArgs } from '../scenario/dynamo/engine-args.js';
 import type { Fidelity, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
@@ -24,6 +25,8 @@ export interface ReplayDeployment {
   /** Instead of a pool's own. */
   readonly timing?: PassTiming;
   readonly forced?: SimulationConfig['forced'];
+  /** Log that router policy `recorded` follows. */
+  readonly routes?: RecordedRoutes;
 }
 
 /**
@@ -68,6 +71,7 @@ export function replaySimulation(deployment: ReplayDeployment): SimulationConfig
             bytesPerRequest: 0,
           },
     ...(deployment.forced ? { forced: deployment.forced } : {}),
+    ...(deployment.routes ? { routes: deployment.routes } : {}),
   };
 }
 

@@ -43,7 +43,7 @@ export function verifySame(check: Check, stepped: Observations, spans: Observati
   check.at(spans.endMs, '', -1);
   check.equal(ABOUT.causality, stepped.endMs, spans.endMs, 'pass by pass a run ends when it does in spans');
   for (const [name, column] of Object.entries(columns)) {
-    const other = stepped.requests[name as keyof typeof columns];
+    const other = stepped.requests[name as keyof typeof columns]!;
     const about = column instanceof Float64Array ? ABOUT.causality : ABOUT.requests;
     const what = `pass by pass a request fares as it does in spans (${name})`;
     for (let request = 0; request < count; request++) check.that(about, Object.is(column[request], other[request]), what, request);

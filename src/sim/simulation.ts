@@ -1,10 +1,12 @@
 import { SIGNAL } from '../engine/engine.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
+import { QUEUED, TURNED_AWAY } from '../router/gate.js';
+import { FollowedRoutes } from '../router/recorded.js';
 import { Driver } from '../workload/driver.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
-import { checkConservation, runWarnings } from './closing.js';
+import { admissionWarnings, checkConservation, runWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
 import { beginRanks, endOf, letIn } from './group-passes.js';
@@ -30,6 +32,8 @@ export class Simulation {
   private readonly driver: Driver;
   private readonly pools: WorkerPool[];
   private readonly entry: WorkerPool;
+  /** Pools whose router may hold requests back or turn them away. */
+  private readonly gated: readonly WorkerPool[];
   private readonly handoff: HandoffCoordinator | null;
   private readonly frontend: Frontend | null;
   private readonly calendar: PassCalendar;
@@ -45,6 +49,8 @@ export class Simulation {
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
   private readonly checker: SimulationChecker | null;
+  /** The log whose choices the routers follow. */
+  private readonly followed: FollowedRoutes | null;
   /** Passes that would start later are not planned. */
   private readonly farthestMs: number;
 
@@ -53,17 +59,20 @@ export class Simulation {
     private readonly workload: Workload,
     table: BlockTable,
   ) {
-    this.columns = createRequestColumns(workload.requestCount);
+    this.columns = createRequestColumns(workload.requestCount, config.router);
     this.columns.promptTokens.set(workload.promptTokens);
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
     this.columns.turn.set(workload.turn);
     this.recorder = new Recorder(this.columns, config.warmupRequests);
     this.driver = new Driver(workload, config.driver);
-    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role)));
+    this.followed = config.routes ? new FollowedRoutes(config.routes) : null;
+    const clock = { now: () => this.nowMs, begun: () => this.passesBegun() };
+    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
+    this.gated = this.pools.filter(({ gate }) => gate !== null);
     this.handoff = this.createHandoff();
     this.frontend = config.frontend ? new Frontend(config.frontend, workload.promptTokens) : null;
     this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
@@ -123,6 +132,11 @@ export class Simulation {
     group.pool.removeIfEmpty(group, this.nowMs);
   }
 
+  /** Ends what the routers have running outside; the run goes no further. */
+  close(): void {
+    for (const { router } of this.pools) router.close?.();
+  }
+
   /** What was seen; checks that every request is accounted for and every block is back. */
   observe(): Observations {
     this.checker?.finish(this.nowMs);
@@ -131,6 +145,7 @@ export class Simulation {
     return {
       requests: this.columns,
       ...(this.config.warmupRequests === undefined ? {} : { warmupRequests: this.config.warmupRequests }),
+      pauses: this.recorder.pauses,
       gaps: this.recorder.gaps,
       gapRates: this.recorder.gapRates,
       pools: this.pools.map((pool) => pool.observe(this.nowMs)),
@@ -138,7 +153,8 @@ export class Simulation {
       transfers: this.handoff?.transfers ?? 0,
       endMs: this.nowMs,
       ...(plays && { plays }),
-      warnings: runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected),
+      ...(this.followed && { decisions: this.followed.seen() }),
+      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router)],
     };
   }
 
@@ -161,6 +177,7 @@ export class Simulation {
           this.noteEnd(worker);
         },
         impossible: (request) => this.end(request, STATUS[this.config.impossibleHandoff]),
+        turnedAway: (request) => this.turnAway(request),
       },
       prefill!,
       decode,
@@ -171,11 +188,16 @@ export class Simulation {
   private createLanes(): Lanes {
     const { frontend } = this;
     const host = {
+      reached: (atMs: number) => {
+        this.nowMs = atMs;
+      },
       accepted: (request: number, atMs: number) => {
         this.columns.arrivalMs[request] = atMs;
       },
       arrived: (request: number, worker: Worker, atMs: number) => {
         if (frontend === null) this.columns.arrivalMs[request] = atMs;
+        else this.columns.routerMs[request] = atMs;
+        this.columns.dispatchMs[request] = atMs;
         this.columns.decodeWorker[request] = worker.index;
         this.columns.decodeRouteOverlapTokens[request] = this.entry.router.lastOverlapTokens;
         worker.engine.submit(request, atMs);
@@ -206,6 +228,7 @@ export class Simulation {
       changed = false;
       if (this.calendar.hasEnd(this.nowMs) && this.endPasses()) changed = true;
       for (let group = this.calendar.takeReady(this.nowMs); group; group = this.calendar.takeReady(this.nowMs)) group.pool.makeReady(group);
+      if (this.gated.length > 0) this.sendReleased();
       if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
         this.handoff.completeTransfers();
         changed = true;
@@ -258,11 +281,39 @@ export class Simulation {
 
   /** A request reaches the router. */
   private dispatch(request: number): void {
+    if (this.frontend) this.columns.routerMs[request] = this.nowMs;
     if (this.handoff) return this.handoff.arrive(request);
-    const router = this.entry.router;
-    const worker = this.entry.workers[router.route(request)]!;
+    const chosen = this.entry.route(request);
+    if (chosen === TURNED_AWAY) this.turnAway(request);
+    else if (chosen !== QUEUED) this.send(request, this.entry.workers[chosen]!, this.entry.router.lastOverlapTokens);
+  }
+
+  /** Requests that waited at a router and may go now. */
+  private sendReleased(): void {
+    for (const { gate } of this.gated) {
+      const { released } = gate!;
+      for (let i = 0; i < released.length; i++) {
+        const { request, worker, overlapTokens, waitedMs } = released[i]!;
+        this.columns.routerQueueMs![request] = waitedMs;
+        if (this.handoff) this.handoff.sendToPrefill(request, worker, overlapTokens);
+        else if (worker === TURNED_AWAY) this.turnAway(request);
+        else this.send(request, this.entry.workers[worker]!, overlapTokens);
+      }
+      released.length = 0;
+    }
+  }
+
+  /** Every worker is overloaded. */
+  private turnAway(request: number): void {
+    this.columns.overloaded![request] = 1;
+    this.recorder.ended(request, this.nowMs, STATUS.rejected);
+    this.driver.ended(request, this.nowMs, false);
+  }
+
+  private send(request: number, worker: Worker, overlapTokens: number): void {
+    this.columns.dispatchMs[request] = this.nowMs;
     this.columns.decodeWorker[request] = worker.index;
-    this.columns.decodeRouteOverlapTokens[request] = router.lastOverlapTokens;
+    this.columns.decodeRouteOverlapTokens[request] = overlapTokens;
     if (worker.group.isBusy && worker.pool.config.engine.admission === 'next_pass') {
       worker.doorstep.push(request);
       worker.engine.cut(this.nowMs, this.passesBegun());
@@ -373,23 +424,23 @@ export class Simulation {
     if (worker.engine.nextChangeMs() === Infinity) return;
     worker.cacheEvents.flush();
     const effects = worker.engine.advance();
-    const router = worker.pool.router;
-    const isPrefill = worker.pool.config.role === 'prefill';
+    const { pool } = worker;
+    const isPrefill = pool.config.role === 'prefill';
     for (let i = 0; i < effects.count; i++) {
       const request = effects.requests[i]!;
       switch (effects.kinds[i]!) {
         case SIGNAL.firstToken:
-          if (!isPrefill) router.firstToken(request);
+          if (!isPrefill) pool.firstToken(request);
           break;
         case SIGNAL.finished:
           if (isPrefill) held.push(request);
           else {
-            router.finished(request);
+            pool.finished(request);
             this.end(request, STATUS.completed);
           }
           break;
         case SIGNAL.rejected:
-          router.finished(request);
+          pool.finished(request);
           if (isPrefill) this.handoff!.sourceRejected(request);
           this.end(request, STATUS.rejected);
           break;

@@ -1,12 +1,17 @@
+import { randomStream } from '../core/random.js';
 import { createEngine } from '../engine/registry.js';
 import type { EngineCore, EngineObserver } from '../engine/engine.js';
 import { Sequences } from '../engine/sequences.js';
 import type { CacheListener } from '../kv/pool.js';
 import type { PoolObservations } from '../metrics/observations.js';
+import { hasGate, RouterGate } from '../router/gate.js';
+import type { FollowedRoutes } from '../router/recorded.js';
 import { POLICIES, type Router } from '../router/router.js';
 import { Wyrand } from '../router/wyrand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
+import type { SimulationClock } from '../router/worker-view.js';
 import type { PoolConfig, SimulationConfig } from './config.js';
+import { PoolView } from './pool-view.js';
 
 /**
  * One worker as the simulation sees it; with data-parallel ranks one rank of it, numbered
@@ -88,6 +93,8 @@ export class WorkerPool {
   readonly workers: Worker[] = [];
   readonly groups: WorkerGroup[] = [];
   readonly router: Router;
+  /** Stands before the router where requests may be held back, turned away or bound to workers; else null. */
+  readonly gate: RouterGate | null;
   private readonly sequences: Sequences;
   private readonly ranks: number;
   private readonly maxWorkers: number;
@@ -104,11 +111,14 @@ export class WorkerPool {
     private readonly workload: Workload,
     private readonly table: BlockTable,
     private readonly observer: EngineObserver,
+    clock: SimulationClock,
+    followed: FollowedRoutes | null,
   ) {
     this.ranks = config.engine.ranks ?? 1;
     this.sequences = new Sequences(workload.promptTokens, workload.outputTokens, table);
     this.maxWorkers = Math.max(config.replicas, simulation.maxWorkers ?? 0);
     const forced = simulation.forced?.[config.role];
+    const view = new PoolView(config, this.workers, clock, workload);
     this.router = POLICIES[simulation.router.policy]({
       spec: simulation.router,
       role: config.role,
@@ -118,10 +128,34 @@ export class WorkerPool {
       table,
       promptTokens: workload.promptTokens,
       random: new Wyrand(simulation.routerSeed),
+      stream: (name) => randomStream(Number(simulation.routerSeed), `router ${config.role} ${name}`),
+      view,
       ...(forced ? { forced } : {}),
+      ...(followed ? { followed } : {}),
     });
+    this.gate = hasGate(simulation.router) ? this.createGate(view) : null;
     for (let replica = 0; replica < config.replicas; replica++) this.makeReady(this.add(0));
     this.fewest = this.most = config.replicas;
+  }
+
+  private createGate(view: PoolView): RouterGate {
+    const { engine, kvBlocks, role } = this.config;
+    const { promptTokens, session, sessionCount, priority, strictPriority } = this.workload;
+    return new RouterGate(this.router, {
+      spec: this.simulation.router,
+      role,
+      ranks: this.ranks,
+      maxWorkers: this.maxWorkers * this.ranks,
+      promptTokens,
+      session,
+      sessionCount,
+      ...(priority ? { priority } : {}),
+      ...(strictPriority ? { strictPriority } : {}),
+      batchTokens: engine.sglang?.maxPrefillTokens ?? engine.maxNumBatchedTokens,
+      kvBlocks,
+      now: () => view.now(),
+      usedBlocks: (worker) => view.gauge(worker).usedBlocks,
+    });
   }
 
   /** A worker that is provisioned from `nowMs` on and not yet ready. */
@@ -156,16 +190,32 @@ export class WorkerPool {
     return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [], doorstep: [] };
   }
 
+  /** The worker for a request, or `QUEUED` or `TURNED_AWAY`. */
+  route(request: number): number {
+    return (this.gate ?? this.router).route(request);
+  }
+
+  firstToken(request: number): void {
+    this.router.firstToken(request);
+    if (this.gate) this.gate.firstToken();
+  }
+
+  /** A request that was sent is over here. */
+  finished(request: number): void {
+    this.router.finished(request);
+    if (this.gate) this.gate.finished(request);
+  }
+
   /** From now on the router may choose it. */
   makeReady(group: WorkerGroup): void {
     group.state = 'active';
-    for (const { index } of group.ranks) this.router.setEligible(index, true);
+    for (const { index } of group.ranks) (this.gate ?? this.router).setEligible(index, true);
   }
 
   /** No new requests; it leaves once it is empty. */
   drain(group: WorkerGroup): void {
     group.state = 'draining';
-    for (const { index } of group.ranks) this.router.setEligible(index, false);
+    for (const { index } of group.ranks) (this.gate ?? this.router).setEligible(index, false);
   }
 
   /** Removes a draining worker that has nothing left to do. */

@@ -1,8 +1,9 @@
-import { ThreadPool, type Outcome } from '../core/thread-pool.js';
+import { ThreadPool, type Job, type Outcome } from '../core/thread-pool.js';
 import { metricsOf } from '../metrics/metrics-of.js';
 import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
 import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
+import { loadPolicy } from '../router/module-loader.js';
 import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
@@ -44,13 +45,7 @@ export interface SweepOptions {
  */
 export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<SweepResult> {
   const { candidates } = sweep;
-  const pool = new ThreadPool<SharedWorkload, RunInput, RunOutput>({
-    file: options.threadFile ?? THREAD_FILE,
-    threads: options.parallel,
-    shared: (group) => shareWorkload(candidates.filter(({ scenario }) => workloadKey(scenario) === group)),
-    signal: options.signal,
-  });
-  const job = (scenario: Scenario, series: boolean): { group: string; input: RunInput } => ({ group: workloadKey(scenario), input: { scenario, series } });
+  const pool = poolFor(candidates.map(({ scenario }) => scenario), options);
   try {
     let done = 0;
     const outcomes = await pool.run(
@@ -67,6 +62,30 @@ export async function runSweep(sweep: Sweep, options: SweepOptions): Promise<Swe
   }
 }
 
+/** Runs scenarios on worker threads; outcomes in their order. Throws like `runSweep`. */
+export async function runScenarios(scenarios: readonly Scenario[], options: SweepOptions): Promise<Outcome<RunOutput>[]> {
+  const pool = poolFor(scenarios, options);
+  try {
+    let done = 0;
+    return await pool.run(scenarios.map((scenario) => job(scenario, false)), () => options.onProgress?.(++done, scenarios.length));
+  } finally {
+    await pool.close();
+  }
+}
+
+function poolFor(scenarios: readonly Scenario[], { threadFile, parallel, signal }: SweepOptions): ThreadPool<SharedWorkload, RunInput, RunOutput> {
+  return new ThreadPool({
+    file: threadFile ?? THREAD_FILE,
+    threads: parallel,
+    shared: (group) => shareWorkload(scenarios.filter((scenario) => workloadKey(scenario) === group)),
+    signal,
+  });
+}
+
+function job(scenario: Scenario, series: boolean): Job<RunInput> {
+  return { group: workloadKey(scenario), input: { scenario, series } };
+}
+
 /** The compiled thread, also when this file runs from its source. */
 const THREAD_FILE = new URL(import.meta.url.endsWith('.ts') ? '../../dist/sweep/thread.js' : './thread.js', import.meta.url);
 
@@ -78,9 +97,11 @@ function workloadKey({ workload, run, deployment }: Scenario): string {
   return JSON.stringify([workload, run.seed, run.fidelity, blockTokens]);
 }
 
-async function shareWorkload(users: readonly Candidate[]): Promise<SharedWorkload> {
-  const workload = await prepareWorkload(users[0]!.scenario);
-  const sizes = new Set(users.map(({ scenario }) => scenario.deployment.pools[0]!.engine.blockTokens));
+async function shareWorkload(users: readonly Scenario[]): Promise<SharedWorkload> {
+  // A module that cannot be loaded is told of before anything runs.
+  for (const { router } of users) await loadPolicy(router);
+  const workload = await prepareWorkload(users[0]!);
+  const sizes = new Set(users.map((scenario) => scenario.deployment.pools[0]!.engine.blockTokens));
   return { workload, blockTables: new Map([...sizes].map((size) => [size, expandBlocks(workload, size)])) };
 }
 

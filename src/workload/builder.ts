@@ -12,6 +12,9 @@ export interface RequestRow {
   readonly delayMs: number;
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Hints to a router's queue; default 0. */
+  readonly priority?: number;
+  readonly strictPriority?: number;
   /** Its output tokens, where known in advance: runs of one symbol each. */
   readonly authored?: readonly TokenRun[];
 }
@@ -60,6 +63,9 @@ export class WorkloadBuilder {
   private runEnds = new Int32Array(ROWS);
   private readonly runSymbols: number[] = [];
   private readonly runCounts: number[] = [];
+  /** Those that are not 0, by request. */
+  private readonly priorities = new Map<number, number>();
+  private readonly strictPriorities = new Map<number, number>();
 
   /** @param delta prompts of later turns are what they add to their session (see `Workload.newTokens`) */
   constructor(
@@ -88,6 +94,8 @@ export class WorkloadBuilder {
       this.runSymbols.push('symbol' in run ? run.symbol : this.ids.intern(run.hashId));
       this.runCounts.push(run.count);
     }
+    if (row.priority) this.priorities.set(this.count, row.priority);
+    if (row.strictPriority) this.strictPriorities.set(this.count, row.strictPriority);
     this.append(row.session, row.arrivalMs, row.delayMs, row.promptTokens, row.outputTokens);
   }
 
@@ -136,6 +144,8 @@ export class WorkloadBuilder {
       turn: sharedCopy(this.turn, count),
       nextTurn: graph ? sharedInt32(count).fill(-1) : sharedCopy(this.nextTurn, count),
       sessionCount: sessionNames.length,
+      ...(this.priorities.size > 0 ? { priority: filled(sharedInt32(count), this.priorities) } : {}),
+      ...(this.strictPriorities.size > 0 ? { strictPriority: filled(sharedFloat64(count), this.strictPriorities) } : {}),
       // Most runs read no name.
       get sessionNames() {
         return (names ??= sessionNames.map((name) => (typeof name === 'string' ? name : `request_${name}`)));
@@ -215,6 +225,11 @@ function writeRising(values: Int32Array, at: number, count: number, first: numbe
 
 function writeShifted(values: Int32Array, at: number, from: Int32Array, count: number, by: number): void {
   for (let i = 0; i < count; i++) values[at + i] = from[i]! + by;
+}
+
+function filled<T extends Int32Array | Float64Array>(values: T, known: ReadonlyMap<number, number>): T {
+  for (const [at, value] of known) values[at] = value;
+  return values;
 }
 
 /** Arrivals over shared memory, the smallest at 0. */

@@ -20,6 +20,9 @@ export interface Workload {
   /** Request index of the session's next turn, or -1. */
   readonly nextTurn: Int32Array;
   readonly sessionCount: number;
+  /** Hints of each request to a router's queue: seconds ahead of its time, and a tier that goes before lower ones. Absent = all 0. */
+  readonly priority?: Int32Array;
+  readonly strictPriority?: Float64Array;
   /** Name of each session as the file spells it; `request_<line>` for rows without one. */
   readonly sessionNames: readonly string[];
   /** Tokens per hash id of the trace. */

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Papa from 'papaparse';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { registerExplain } from '../../src/cli/explain.js';
+import { registerRun } from '../../src/cli/run.js';
 import { PRESETS } from '../../src/cli/presets.js';
 import { CODES } from '../../src/core/codes.js';
 import { InputError } from '../../src/core/problem.js';
@@ -153,6 +154,68 @@ describe('timing', () => {
     expect(await explain('timing', FILE, '--set', 'timing=roofline', '--set', 'deployment.hardware=l40s', '--set', 'deployment.kv.blocks=100')).toMatch(/^memory per GPU: .*exceed.*; 100 blocks of 64 tokens, as given$/m);
     expect(await explain('timing')).toMatch(/^timing: /);
     expect(await explain('timing', '--set', 'slo.at=p90')).toContain("E-NO-EFFECT: --set: 'explain timing' reads no scenario");
+  });
+});
+
+describe('a run', () => {
+  const FILE = join(import.meta.dirname, '../../scenarios/first-run.yaml');
+  const folder = mkdtempSync(join(tmpdir(), 'dynotwin-explain-run-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const SMALL = ['--set', 'timing={source: fixed, prefill: 20 ms, decode: 3 ms}', '--set', 'workload.requests=20'];
+  interface Bands {
+    readonly bands: readonly { readonly latency: string; readonly band: string; readonly requests: number; readonly mean_ms: number; readonly stages: Record<string, number> }[];
+  }
+
+  it('says where its time went, in every format', async () => {
+    const { bands } = JSON.parse(await explain(FILE, ...SMALL, '--format', 'json')) as Bands;
+    expect(bands.map(({ requests }) => requests)).toEqual([20, 10, 8, 1, 1, 20, 10, 8, 1, 1]);
+    for (const { stages, mean_ms: mean } of bands) expect(Object.values(stages).reduce((a, b) => a + b)).toBeCloseTo(mean, 6);
+    expect(parse(await explain(FILE, ...SMALL, '--format', 'yaml'))).toMatchObject({ schema: 'dynotwin.explain/1', run: 'first-run', bands: [{ band: 'all' }, {}, {}, {}, {}, {}, {}, {}, {}, {}] });
+    const csv = Papa.parse<Record<string, string>>(await explain(FILE, ...SMALL, '--format', 'csv'), { header: true, skipEmptyLines: true }).data;
+    expect(csv.map(({ decode_ms: ms }) => Number(ms))).toEqual(bands.map(({ stages }) => stages['decode']));
+    expect(await explain(FILE, ...SMALL)).toMatch(/^first-run: where the time of 20 completed requests went\n\nE2E [\s\S]*^decode +[\d.,]+ \([\d.]+%\)[\s\S]*slowest \(p99-p100, 1 request\): most of it decode/m);
+  });
+
+  it('is a folder, too: its scenario runs again and must give its report', async () => {
+    const program = new Command().exitOverride();
+    registerRun(program);
+    const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+    const finished = join(folder, 'finished');
+    await program.parseAsync(['run', FILE, ...SMALL, '--out', finished, '--quiet'], { from: 'user' });
+    write.mockRestore();
+    expect(await explain(finished, '--format', 'json')).toBe(await explain(FILE, ...SMALL, '--format', 'json'));
+    expect(await explain('run', finished, '--format', 'json')).toBe(await explain(finished, '--format', 'json'));
+    expect(await explain(finished, '--set', 'run.seed=3')).toContain('E-NO-EFFECT: --set');
+    const report = join(finished, 'report.json');
+    writeFileSync(report, readFileSync(report, 'utf8').replace(/"duration_ms": [\d.]+/, '"duration_ms": 1'));
+    expect(await explain(finished)).toContain('scenario.yaml beside it gives another report now');
+    expect(await explain(folder)).toContain('E-KIND: holds no report.json');
+  });
+
+  it('says what routing cost against the oracle', async () => {
+    const KV = [...SMALL, '--set', 'router.policy=random', '--oracle'];
+    const { regret } = JSON.parse(await explain(FILE, ...KV, '--format', 'json')) as { regret: { requests: number; otherwise: number; worst: object[] } };
+    expect(regret.requests).toBe(20);
+    expect(regret.otherwise).toBeGreaterThan(0);
+    expect(await explain(FILE, ...KV)).toMatch(/regret: routed by the oracle [\d]+ of 20 requests go to another worker; mean TTFT [\d.,]+ ms, by the oracle [\d.,]+ ms/);
+    expect(await explain(FILE, ...SMALL, '--format', 'json')).not.toContain('regret');
+    expect(await explain(FILE, '--set', 'router.policy=oracle', '--oracle')).toContain('E-NO-EFFECT: --oracle: the oracle routes this run');
+    expect(await explain(FILE, '--set', 'deployment.agg.replicas=1', '--oracle')).toContain('E-NO-EFFECT: --oracle: a router has nothing to choose');
+    expect(await explain('slo', '--oracle')).toContain("E-NO-EFFECT: --oracle: 'explain slo' explains no run");
+  });
+
+  it('yields to the words that explain knows, and has requests', async () => {
+    const here = process.cwd();
+    process.chdir(folder);
+    try {
+      mkdirSync('workload');
+      expect(await explain('workload')).toMatch(/^workload: /);
+      expect(await explain('./workload')).toContain('E-KIND: holds no report.json');
+      expect(await explain('run', 'workload')).toContain('E-KIND: holds no report.json');
+    } finally {
+      process.chdir(here);
+    }
+    expect(await explain(FILE, '--set', 'run.estimator=analytic')).toContain('E-NO-EFFECT: explain: closed forms have no requests');
   });
 });
 

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { InputError } from '../../src/core/problem.js';
-import { engineFlavour } from '../../src/engine/registry.js';
 import { replayReport } from '../../src/metrics/replay-report.js';
 import { replayRows } from '../../src/metrics/replay-rows.js';
 import type { Observations } from '../../src/metrics/observations.js';
-import type { ForcedChoice } from '../../src/router/router.js';
+import type { RouteDecisions } from '../../src/metrics/route-decisions.js';
+import { RecordedRoutes } from '../../src/router/recorded.js';
 import { drive } from '../../src/sim/drive.js';
 import { replaySimulation } from '../../src/sim/replay-config.js';
 import { Simulation } from '../../src/sim/simulation.js';
@@ -65,22 +65,23 @@ export async function runCase(folder: string): Promise<CaseResult> {
 async function judge(recorded: RecordedCase): Promise<Omit<CaseResult, 'name'>> {
   const { plan } = recorded;
   const workload = await loadReplayWorkload(plan, { skip: recorded.skip, requests: recorded.take });
-  const forced = forcedChoices(recorded);
-  const config = replaySimulation({ ...plan.deployment, ...(forced ? { forced: forced.choices } : {}) });
+  const routes = recordedRoutes(recorded);
+  const { router } = plan.deployment;
+  const config = replaySimulation({ ...plan.deployment, ...(routes ? { routes, router: { ...router, policy: 'recorded' } } : {}) });
   const simulation = new Simulation(config, workload, expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens));
   drive(simulation);
   const observations = simulation.observe();
   const rows = compareRows(recorded, observations);
   const report = compareReport(recorded, observations);
   const repeatable = Object.keys(recorded.spread).length === 0;
-  const costs = forced ? forced.worst() : 0;
+  const costs = observations.decisions ? worstCost(observations.decisions, router.temperature) : 0;
   const note = [
     recorded.rows.size > 0 ? `times ${rows.worstMs.toExponential(1)} ms${rows.at}` : '',
     `report ${report.worst.toExponential(1)} ${report.key}`,
-    forced ? `costs ${costs.toExponential(1)}` : '',
+    routes ? `costs ${costs.toExponential(1)}` : '',
   ].filter(Boolean).join(', ');
-  if (rows.worstMs <= TIME_MS && costs <= 1e-6 && (report.worst <= RELATIVE || (forced && !repeatable && recorded.rows.size > 0))) return { verdict: 'EXACT', note };
-  if (!repeatable && report.outside === 0 && (recorded.rows.size === 0 || !forced)) return { verdict: 'CLOSE', note: `${note}, inside the peer's spread` };
+  if (rows.worstMs <= TIME_MS && costs <= 1e-6 && (report.worst <= RELATIVE || (routes !== null && !repeatable && recorded.rows.size > 0))) return { verdict: 'EXACT', note };
+  if (!repeatable && report.outside === 0 && (recorded.rows.size === 0 || !routes)) return { verdict: 'CLOSE', note: `${note}, inside the peer's spread` };
   if (isDrawn(recorded) && report.worstMean <= DRAWN_MEANS) return { verdict: 'CLOSE', note: `drawn by the peer's own generator, means within ${(report.worstMean * 100).toFixed(0)} %` };
   return { verdict: 'OFF', note: `${note}${repeatable ? '' : `, ${report.outside} figures outside the spread: ${report.outsideKeys}`}` };
 }
@@ -93,25 +94,21 @@ function isDrawn({ plan }: RecordedCase): boolean {
   return (load.kind === 'rate' && load.arrivals === 'poisson') || (sharedPrefix !== null && sharedPrefix.groups > 1);
 }
 
-/** Follows the recorded router choices and checks each cost against the recorded one. */
-function forcedChoices(recorded: RecordedCase): { choices: Partial<Record<'agg' | 'prefill' | 'decode', ForcedChoice>>; worst: () => number } | null {
+/** The recorded router choices, where they are complete. */
+function recordedRoutes(recorded: RecordedCase): RecordedRoutes | null {
   if (recorded.rows.size === 0 || recorded.plan.deployment.router.policy !== 'kv') return null;
   const complete = [...recorded.rows.values()].every((row) => Array.isArray(row['routes']) && row['routes'].length > 0);
   if (!complete) return null;
-  let worst = 0;
-  const follow =
-    (decision: number): ForcedChoice =>
-    (request, workers, costs) => {
-      const [process, rank, cost] = (recorded.rows.get(request)!['routes'] as [number, number, number][])[decision]!;
-      const worker = process * (recorded.plan.deployment.pools[0]!.args.engine.ranks ?? 1) + rank;
-      const mine = costs[workers.indexOf(worker)]!;
-      const least = recorded.plan.deployment.router.temperature === 0 ? Math.max(0, mine - Math.min(...costs)) : 0;
-      worst = Math.max(worst, Math.abs(mine - cost), least);
-      return worker;
-    };
-  const { pools } = recorded.plan.deployment;
-  const [first, second] = engineFlavour(pools[0]!.args.engine.name).reservesFirst ? (['decode', 'prefill'] as const) : (['prefill', 'decode'] as const);
-  return { choices: pools.length > 1 ? { [first]: follow(0), [second]: follow(1) } : { agg: follow(0) }, worst: () => worst };
+  const routes = new RecordedRoutes(recorded.name);
+  for (const [line, row] of recorded.rows) {
+    (row['routes'] as [number, number, number][]).forEach(([worker, rank, cost], decision) => routes.add(line, decision, { row: routes.count, worker, rank, cost }));
+  }
+  return routes;
+}
+
+/** Largest difference from a recorded cost, and at temperature 0 from the cheapest. */
+function worstCost({ decisions }: RouteDecisions, temperature: number): number {
+  return decisions.reduce((worst, { own_cost, recorded_cost, best_cost }) => Math.max(worst, Math.abs(own_cost - recorded_cost!), temperature === 0 ? own_cost - best_cost : 0), 0);
 }
 
 /** Recorded columns that are compared; the rest are names and derived figures. */

@@ -215,8 +215,22 @@ describe('router', () => {
     const { words } = component(scenario({ router: { temperature: 0.2, overlapScoreCredit: 0.5, prefillLoadScale: 2, trackActiveBlocks: false, assumeKvReuse: false } }), 'Frontend');
     expect(words.join(' ')).toMatch(/-credit 0.5 --router-prefill-load-scale 2 --router-temperature 0.2 .*--no-router-track-active-blocks --no-router-assume-kv-reuse$/);
   });
+  it.each<[Partial<RouterSpec>, string]>([
+    [{ index: { mode: 'none' }, overlapScoreCredit: 0 }, '-credit 0 --router-prefill-load-scale 1 --router-temperature 0 --no-router-kv-events'],
+    [{ index: { mode: 'approximate', policy: 'ttl', ttlMs: 90_500 } }, '--no-router-kv-events --router-ttl-secs 90.5'],
+    [{ index: { mode: 'approximate', policy: 'ttl', ttlMs: null } }, '--no-router-kv-events --router-ttl-secs 1000000000'],
+    [{ index: { mode: 'approximate', policy: 'lru' } }, '--no-router-kv-events --router-approximate-cache-policy lru'],
+    [{ index: { mode: 'events', delayMs: 5, loss: 0.1, predictedMs: 2000 } }, '--router-temperature 0 --router-predicted-ttl-secs 2'],
+    [{ outputBlocks: 'full' }, '--router-track-output-blocks'],
+  ])('gives the index and the load of %j', (router, words) => {
+    expect(component(scenario({ router }), 'Frontend', { dynamoVersion: '1.4.0' }).words.join(' ').endsWith(words)).toBe(true);
+  });
+  it('says that output blocks fade only for requests that tell their length', () => {
+    expect(generateDgd(scenario({ router: { outputBlocks: 'fading' } }), { dynamoVersion: '1.4.0' }).warnings).toContainEqual(expect.objectContaining({ code: 'W-COMPAT', path: 'router.output_decay' }));
+  });
   it.each([
-    [{ policy: 'power_of_two' as RouterSpec['policy'] }, '1.2.0', "router.policy: the Dynamo frontend has no mode for policy 'power_of_two'"],
+    [{ policy: 'cache_aware' as const }, '1.4.0', "router.policy: the Dynamo frontend has no mode for policy 'cache_aware'"],
+    [{ policy: 'power_of_two' as const }, '1.2.0', 'router.policy: Dynamo 1.2.0 cannot be given policy power_of_two; deploy with --dynamo 1.4.0 or newer'],
     [{ policy: 'constructor' as RouterSpec['policy'] }, '1.2.0', 'router.policy'],
     [{ policy: 'least_loaded' as const }, '1.1.0', 'router.policy: Dynamo 1.1.0 cannot be given policy least_loaded; deploy with --dynamo 1.2.0 or newer'],
     [{ overlapScoreCreditDecay: 1 }, '1.3.0', 'router.overlap_score_credit_decay'],
@@ -224,6 +238,10 @@ describe('router', () => {
     [{ overlapScoreCredit: 1.5 }, '1.2.0', 'router.overlap_score_credit'],
     [{ overlapScoreCredit: 0.5 }, '1.0.0', 'router.overlap_score_credit'],
     [{ trackPrefillTokens: false }, '1.1.0', 'router.track_prefill_tokens'],
+    [{ index: { mode: 'approximate' as const, policy: 'lru' as const } }, '1.3.0', 'router.index.policy'],
+    [{ outputBlocks: 'full' as const }, '1.1.0', 'router.track_output_blocks'],
+    [{ prefillLoadModel: 'timing' as const }, '1.4.0', 'router.prefill_load_model'],
+    [{ selection: 'lmetric' as const }, '1.4.0', 'router.selection'],
   ])('refuses %j on Dynamo %s', (router, dynamoVersion, message) => {
     expect(refusal(scenario({ router }), { dynamoVersion })).toContain(`error E-UNSUPPORTED: ${message}`);
   });

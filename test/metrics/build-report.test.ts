@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { TimingDescription } from '../../src/timing/timing.js';
 import { buildReport } from '../../src/metrics/build-report.js';
 import { metricsOf } from '../../src/metrics/metrics-of.js';
-import { STATUS, type Observations } from '../../src/metrics/observations.js';
+import { STATUS, type Observations, type PoolObservations } from '../../src/metrics/observations.js';
 import type { Report } from '../../src/metrics/report.js';
 import { summaryTable } from '../../src/metrics/summary-table.js';
 import type { Scenario, SloSpec } from '../../src/scenario/scenario.js';
@@ -129,6 +129,30 @@ describe('summary table', () => {
     expect(text).toMatch(/^SLO +MISSED at p99 \(margins: ttft -27\.3%\)$/m);
     expect(text).toMatch(/^timing +agg: polynomial, test; median error TTFT 5%$/m);
     expect(text).toMatch(/^warnings +1: W-UNFINISHED$/m);
+  });
+
+  it('says of a measured profile what every use of it must', () => {
+    const name = 'm-h200-bf16-tp2 (vllm 0.24.0, 2026-11-20, data 3f9a…) accepted';
+    const measured = {
+      profile: 'm-h200-bf16-tp2', data_sha256: '3f9a', accepted: true, host: 'vllm 0.24.0', clocks: 'verified', proxy: null,
+      errors: { gemm: { n: 9, median: 1, p90: 2, signed: 0 }, decode: { n: 9, median: 1.9, p90: 5.1, signed: -0.4 }, prefill: { n: 8, median: 2.8, p90: 7, signed: 1.1 } },
+      measured: ['compute', 'copies'], modelled: ['all-reduce (error unknown)'],
+    } as const;
+    const timing: TimingDescription = { ...TIMING, source: 'measured', calibration: `${name}; held-out: …; clocks verified`, measured };
+    const text = (over: Partial<PoolObservations>, one = timing): string[] =>
+      summaryTable(report(observe(EXAMPLE_5, { pools: [pool(over)] }), SCENARIO, [one])).split('\n').flatMap((line, index, lines) => (/^(timing| {11}(held-out|measured|passes))/.test(line) ? [lines[index]!] : []));
+    expect(text({ passes: 400, extrapolatedPasses: 3, extrapolatedTimeRatio: 0.02, busyMs: 710 })).toEqual([
+      `timing     agg: measured ${name}`,
+      '           held-out: decode 1.9 % (p90 5.1, bias -0.4)  prefill 2.8 % (p90 7.0, bias +1.1)',
+      '           measured: compute, copies   modelled: all-reduce (error unknown)   host: vllm 0.24.0',
+      '           passes 400   inside domain 99.3%   extrapolated 2.0% of time   clocks verified   saturation 71.0%',
+    ]);
+    const other = text({}, { ...timing, measured: { ...measured, errors: {}, measured: [], modelled: [], proxy: 'dynotwin-worker 1 for vllm 0.24.0' } });
+    expect(other.slice(1)).toEqual([
+      '           held-out: unknown',
+      '           measured: nothing   modelled: nothing   kernels: dynotwin-worker 1 for vllm 0.24.0   host: vllm 0.24.0',
+      '           passes 0   inside domain unknown   extrapolated 0.0% of time   clocks verified   saturation 0.0%',
+    ]);
   });
 
   it('shows a dash where there is no sample', () => {

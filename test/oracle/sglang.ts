@@ -311,7 +311,7 @@ export class SglangStepper implements EngineCore {
     this.retracted.push(sequence);
     this.handoffs.noteRelease();
     this.statistics.preemptions++;
-    this.context.observer.preempted(sequence.request);
+    this.context.observer.preempted(sequence.request, this.startMs);
   }
 
   /**

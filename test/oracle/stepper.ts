@@ -136,6 +136,7 @@ export abstract class Stepper implements EngineCore {
 
   begin(nowMs: number, _horizonMs: number): number {
     if (this.endMs !== Infinity || (this.running.length === 0 && this.waiting.length === 0)) return -1;
+    this.startMs = nowMs;
     this.effects.count = 0;
     this.budget = this.maxTokens;
     this.preemptedThisPass = false;
@@ -145,7 +146,7 @@ export abstract class Stepper implements EngineCore {
     this.scheduleRunning();
     this.admitWaiting(nowMs);
     if (this.running.length === 0 && this.effects.count === 0 && !this.preemptedThisPass) return -1;
-    return this.timePass(nowMs);
+    return this.timePass();
   }
 
   reprice(groupPrefillTokens: number, groupDecodeRequests: number): number {
@@ -272,11 +273,11 @@ export abstract class Stepper implements EngineCore {
     this.waiting.unshift(victim);
     this.preemptedThisPass = true;
     this.statistics.preemptions++;
-    this.context.observer.preempted(victim.request);
+    this.context.observer.preempted(victim.request, this.startMs);
   }
 
   /** Prices the pass. */
-  private timePass(nowMs: number): number {
+  private timePass(): number {
     this.notePeak();
     this.sumChunks();
     this.dismissWithoutToken();
@@ -286,7 +287,6 @@ export abstract class Stepper implements EngineCore {
     const { shape } = this;
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
     shape.groupDecodeRequests = shape.decodeRequests;
-    this.startMs = nowMs;
     return this.passEndMs();
   }
 

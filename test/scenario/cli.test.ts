@@ -50,9 +50,10 @@ describe('validate', () => {
 });
 
 describe('schema', () => {
-  it('prints either kind', async () => {
+  it('prints every kind', async () => {
     expect(JSON.parse((await run('schema')).out)).toMatchObject({ title: 'dynotwin scenario file' });
     expect(JSON.parse((await run('schema', 'sweep')).out)).toMatchObject({ required: ['space'] });
-    expect((await run('schema', 'gate')).problems).toEqual(['E-ENUM']);
+    expect(JSON.parse((await run('schema', 'gate')).out)).toMatchObject({ required: ['gate'] });
+    expect((await run('schema', 'plan')).problems).toEqual(['E-ENUM']);
   });
 });

@@ -8,7 +8,7 @@ import { scenarioToYaml } from '../../src/scenario/to-yaml.js';
 import { scenarioOf, scenarioText } from './support.js';
 
 const ajv = new Ajv2020({ allowUnionTypes: true });
-const validate = { scenario: ajv.compile(jsonSchema('scenario')), sweep: ajv.compile(jsonSchema('sweep')) };
+const validate = { scenario: ajv.compile(jsonSchema('scenario')), sweep: ajv.compile(jsonSchema('sweep')), gate: ajv.compile(jsonSchema('gate')) };
 const shipped = join(import.meta.dirname, '../../scenarios');
 
 describe('JSON Schema', () => {
@@ -16,6 +16,12 @@ describe('JSON Schema', () => {
     const data: unknown = parse(readFileSync(join(shipped, name), 'utf8'));
     const kind = typeof data === 'object' && data !== null && 'space' in data ? 'sweep' : 'scenario';
     expect(validate[kind](data), ajv.errorsText(validate[kind].errors)).toBe(true);
+  });
+
+  it.each(readdirSync(join(shipped, 'regress')).filter((name) => name.endsWith('.yaml')))('accepts the gate %s, and not without its cases as a mapping', (name) => {
+    const data = parse(readFileSync(join(shipped, 'regress', name), 'utf8')) as { gate: object };
+    expect(validate.gate(data), ajv.errorsText(validate.gate.errors)).toBe(true);
+    expect(validate.gate({ ...data, gate: { ...data.gate, cases: ['kv'] } })).toBe(false);
   });
 
   it('accepts resolved scenarios', () => {

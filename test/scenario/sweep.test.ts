@@ -38,7 +38,7 @@ describe('domains', () => {
     expect(values('{router.temperature: {from: 0.1, to: 0.4, step: 0.1}, router: [kv]}', 'router.temperature')).toEqual([0.1, 0.2, 0.3, 0.4]);
     expect(values('{slo.ttft: {from: 500 ms, to: 2 s, scale: log2}}', 'slo.ttft')).toEqual(['500 ms', '1000 ms', '2000 ms']);
     expect(values('{deployment.engine.prefix_caching: auto}', 'deployment.engine.prefix_caching')).toEqual([false, true]);
-    expect(values('{router: auto}', 'router')).toEqual(['round_robin', 'random', 'least_loaded', 'kv']);
+    expect(values('{router: auto}', 'router')).toEqual(['round_robin', 'random', 'least_loaded', 'kv', 'power_of_two', 'least_tokens', 'prefix_hash', 'cache_aware', 'scorers', 'oracle']);
   });
 
   it.each([

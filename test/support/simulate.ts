@@ -23,6 +23,9 @@ export interface LiteralRequest {
   readonly session?: string;
   /** Later turns only; default 0. */
   readonly delayMs?: number;
+  /** Hints to a router's queue; default 0. */
+  readonly priority?: number;
+  readonly strictPriority?: number;
 }
 
 /** Ids first … first + count − 1. */
@@ -41,7 +44,7 @@ export function distinct(count: number): number[] {
 export function workloadOf(requests: readonly LiteralRequest[], idTokens = 1): Workload {
   const builder = new WorkloadBuilder('literal', idTokens);
   const sessions = new Map<string, number>();
-  requests.forEach(({ ids, promptTokens, output, arrivalMs, session, delayMs }, i) => {
+  requests.forEach(({ ids, promptTokens, output, arrivalMs, session, delayMs, priority = 0, strictPriority = 0 }, i) => {
     const name = session ?? `request_${i + 1}`;
     const known = sessions.get(name);
     const index = known ?? builder.addSession(name);
@@ -53,6 +56,8 @@ export function workloadOf(requests: readonly LiteralRequest[], idTokens = 1): W
         delayMs: known === undefined ? 0 : (delayMs ?? 0),
         promptTokens: promptTokens ?? ids.length * idTokens,
         outputTokens: output,
+        priority,
+        strictPriority,
       },
       ids,
     );

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { checkDriver } from '../../src/workload/check.js';
 import { readMooncake, type MooncakeOptions } from '../../src/workload/formats/mooncake.js';
+import { mooncakeText } from '../../src/workload/formats/write-mooncake.js';
 import type { Workload } from '../../src/workload/workload.js';
 import { formatProblem } from '../../src/core/problem.js';
 import { problemOf, temporaryFile } from './support.js';
@@ -78,8 +79,19 @@ describe('readMooncake', () => {
   });
 
   it('names fields nothing reads', async () => {
-    const workload = await read(rows({}, { priority: 3 }, { priority: 1, comment: 'ignored' }));
-    expect(workload.warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'priority', line: 2, what: 'on 2 rows, first here: nothing reads it' }]);
+    const workload = await read(rows({}, { policy_class: 'a' }, { policy_class: 'b', comment: 'ignored' }));
+    expect(workload.warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'policy_class', line: 2, what: 'on 2 rows, first here: nothing reads it' }]);
+  });
+
+  it('reads the hints to a queue', async () => {
+    const workload = await read(rows({}, { priority: -3, strict_priority: 4294967295 }, { priority: 7 }));
+    expect([...workload.priority!]).toEqual([0, -3, 7]);
+    expect([...workload.strictPriority!]).toEqual([0, 4294967295, 0]);
+    expect(workload.warnings).toEqual([]);
+    const again = await read(mooncakeText(workload));
+    expect([again.priority, again.strictPriority]).toEqual([workload.priority, workload.strictPriority]);
+    const plain = await read(rows({}, { priority: 0 }));
+    expect([plain.priority, plain.strictPriority]).toEqual([undefined, undefined]);
   });
 });
 
@@ -107,6 +119,8 @@ describe('readMooncake refuses', () => {
     ['a negative output', '{"output_length": -1, "hash_ids": [1]}', 'E-TRACE', 1, 19, '-1 is negative'],
     ['an output beyond 32 bits', '{"output_length": 3000000000, "hash_ids": [1]}', 'E-TRACE', 1, 19, '3000000000 exceeds 2147483647 tokens'],
     ['no output_length', `\n  {"hash_ids": [1]}`, 'E-TRACE', 2, 3, 'missing'],
+    ['a priority in words', row({ priority: 'high' }), 'E-TRACE', 1, 81, '"high" is not a whole number from -2147483648 to 2147483647'],
+    ['a negative tier', row({ strict_priority: -1 }), 'E-TRACE', 1, 88, '-1 is not a whole number from 0 to 4294967295'],
     ['no hash_ids', '{"output_length": 1, "hash_ids": null}', 'E-TRACE', 1, 1, 'missing'],
     ['hash_ids of another type', '{"output_length": 1, "hash_ids": 7}', 'E-TRACE', 1, 34, '7 is not a list'],
     ['empty hash_ids', '{"output_length": 1, "hash_ids": []}', 'E-TRACE', 1, 34, '[] is empty'],

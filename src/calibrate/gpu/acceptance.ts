@@ -1,6 +1,6 @@
 import type { FamilyErrors, MeasuredProfile } from '../../timing/measured/profile-schema.js';
 import { median, quantile } from '../errors.js';
-import { FAMILIES, INFORMATIVE, type Family } from './fit-points.js';
+import { FAMILIES, INFORMATIVE, type Family, type FitPoint } from './fit-points.js';
 import { linearNominalUs } from './nominal.js';
 import type { FitTarget } from './operator-fit.js';
 import type { Predictor } from './predict.js';
@@ -43,9 +43,23 @@ function rounded(percent: number): number {
   return Number(percent.toFixed(4)) + 0;
 }
 
-/** What errors say against a profile; none = accepted. `points`: what they are of, in words. */
-export function errorReasons(errors: MeasuredProfile['errors']['holdout'], points: 'held out' | 'measured'): string[] {
-  return FAMILIES.flatMap((family) => {
+type JudgedFamily = (typeof FAMILIES)[number];
+
+/** Families that a profile is judged by: copies only where any were measured, as no pass needs them. */
+export function neededFamilies(points: readonly FitPoint[]): JudgedFamily[] {
+  return FAMILIES.filter((family) => family !== 'copies' || points.some((one) => one.family === 'copies'));
+}
+
+/** Families with points, those with enough to judge by apart. */
+export function presentFamilies(errors: MeasuredProfile['errors']['holdout']): { readonly judged: readonly JudgedFamily[]; readonly few: readonly JudgedFamily[] } {
+  const present = FAMILIES.filter((family) => errors[family] !== undefined);
+  const enough = (family: JudgedFamily): boolean => errors[family]!.n >= LEAST_HELD_OUT;
+  return { judged: present.filter(enough), few: present.filter((family) => !enough(family)) };
+}
+
+/** What errors of some families say against a profile; none = accepted. `points`: what they are of, in words. */
+export function errorReasons(errors: MeasuredProfile['errors']['holdout'], points: 'held out' | 'measured', families: readonly JudgedFamily[]): string[] {
+  return families.flatMap((family) => {
     const found = errors[family];
     const n = found?.n ?? 0;
     if (n < LEAST_HELD_OUT) return [`${family}: ${n} ${points}, ${LEAST_HELD_OUT} needed`];

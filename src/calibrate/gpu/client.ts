@@ -49,7 +49,7 @@ export class WorkerClient {
     return this.#capabilities!;
   }
 
-  /** Loads a model unless it is there: what the worker built, null = it was there, or the error that its points end with. */
+  /** Loads a model unless it is there: what the worker built, null = it was there, or the error that its passes end with. */
   async load(load: LoadModel): Promise<ModelReady | null | { readonly code: ErrorReply['code']; readonly message: string }> {
     for (;;) {
       const worker = await this.#running();
@@ -67,7 +67,7 @@ export class WorkerClient {
     }
   }
 
-  /** Measures a point on the model loaded last; null = to be tried once more, after `load`: the worker died or says that it may go better. */
+  /** Measures a point, a pass on the model loaded last; null = to be tried once more, after `load`: the worker died or says that it may go better. */
   async measure(point: Point): Promise<Outcome | null> {
     const worker = await this.#running();
     const timeout = Math.max(this.#timeouts.measure, this.#timeouts.measureFactor * point.est_s * 1000);

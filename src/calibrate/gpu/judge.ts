@@ -1,10 +1,11 @@
 import type { Compared } from './acceptance.js';
-import { intervalOf, type Interval } from './bootstrap.js';
+import { intervalOf, type Interval, type Resamples } from './bootstrap.js';
 import type { FitPoint } from './fit-points.js';
 import type { FitTarget, Operators } from './operator-fit.js';
-import { isOwn, passTime, structureValues, waitedForLaunches, type PassPoint, type StructureFit } from './pass-fit.js';
+import { isOwn, passTime, structureValues, waitedForLaunches, type PassPoint, type StructureFit, type StructureValues } from './pass-fit.js';
 import { compileOperators, type Predictor } from './predict.js';
 import type { Point } from './points.js';
+import type { DrawnOperators } from './structure-draws.js';
 
 /** A usable point, with what a profile says of it. Times in ms, errors = predicted / measured − 1 in percent. */
 export interface JudgedPoint extends FitPoint {
@@ -14,16 +15,17 @@ export interface JudgedPoint extends FitPoint {
   readonly predictedWallMs: number | null;
   /** What it is judged by: GPU time, or the whole of a pass that waited for its launches. Null: it is not judged. */
   readonly judged: { readonly measuredMs: number; readonly predictedMs: number } | null;
-  /** 5th to 95th percentile over resampled fits; null without resamples. */
+  /** Of held-out points: 5th to 95th percentile over resampled fits. Null: not known. */
   readonly interval: Interval | null;
   /** Of fitted points: had this one been left out alone. */
   readonly leftOutPct: number | null;
 }
 
-/** Coefficients of resampled fits, by form, and of the structure. */
+/** Coefficients of resampled fits by form, operators and pass model with them. */
 export interface Draws {
-  readonly forms: ReadonlyMap<string, readonly (readonly number[])[]>;
-  readonly structure: readonly (readonly number[])[];
+  readonly forms: ReadonlyMap<string, Resamples>;
+  readonly operators: readonly DrawnOperators[];
+  readonly structure: Resamples;
 }
 
 /** Points as a profile predicts them. */
@@ -56,19 +58,21 @@ export function timesGpu(one: FitPoint): boolean {
   return one.point.kind !== 'pass' || !waitedForLaunches(one as PassPoint);
 }
 
-/** Relative intervals of predictions over resampled fits: operators by their form, passes by the structure over operators as they are. */
+/** Relative intervals of predictions of held-out points over resampled fits: operators by their form, passes by the pass model over them. */
 export function predictionSpreads(points: readonly FitPoint[], operators: Operators, structure: StructureFit, draws: Draws, target: FitTarget): Map<FitPoint, Interval> {
-  const compiled = compileOperators(operators, target);
-  const drawn = draws.structure.map((p) => structureValues(structure.free, p));
+  const { free, found } = structure;
+  const whole = { operators, compiled: compileOperators(operators, target) };
+  const valuesOf = (p: readonly number[] | undefined): StructureValues => structureValues(free, p ?? []);
   const fits = new Map(operators.fits.map((one) => [one.name, one]));
   const spreads = new Map<FitPoint, Interval>();
   for (const one of points) {
-    if (one.family === null) continue;
+    if (one.family === null || !one.heldOut) continue;
     if (one.point.kind === 'pass') {
-      if (structure.found === null || !isOwn(one, target)) continue;
-      const time = passTime(one.point, operators, compiled, target);
-      const middle = time(structureValues(structure.free, structure.found.fit.p));
-      spreads.set(one, intervalOf(drawn.map((values) => time(values) / middle)));
+      if (!isOwn(one, target)) continue;
+      const { point } = one;
+      const time = (over: DrawnOperators, p: readonly number[] | undefined): number => passTime(point, over.operators, over.compiled, target)(valuesOf(p));
+      const middle = time(whole, found?.fit.p);
+      spreads.set(one, intervalOf(draws.operators.map((over, i) => time(over, draws.structure[i]) / middle)));
       continue;
     }
     const form = fits.get(formName(one.point));

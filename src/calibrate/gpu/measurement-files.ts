@@ -10,8 +10,6 @@ import { WIRE_VERSION } from './wire.js';
 /** Files of measurements as a worker or `calibrate run` writes them: NAME.jsonl and, beyond 14 MB, NAME.1.jsonl, NAME.2.jsonl, … */
 
 export const MEASUREMENTS_FILE = 'measurements.jsonl';
-/** A pass cannot take longer on the GPU than on the host's clock: further apart than this, one of the two is wrong. */
-const WALL_TOLERANCE = 0.01;
 
 const version = { v: z.literal(WIRE_VERSION) };
 const headSchema = capabilitiesSchema.extend({ ...version, type: z.literal('capabilities'), plan_hash: z.string(), hardware: z.string(), t_utc: z.string() });
@@ -44,10 +42,8 @@ export interface MeasurementFiles {
   readonly head: MeasurementHead;
   /** Each model once, as loaded last. */
   readonly models: readonly (Place & { readonly load: LoadModel; readonly ready: ModelReady })[];
-  /** The last record of every point of a tensor-parallel degree that can be true, in the order first measured. */
+  /** The last record of every point of a tensor-parallel degree, in the order first measured. */
   readonly records: readonly (Place & { readonly record: PointRecord })[];
-  /** Records no measurement can give, and why. */
-  readonly rejected: readonly (Place & { readonly record: PointRecord; readonly why: string })[];
   /** `recordKey` of points that were once flagged `drift`. */
   readonly drifted: ReadonlySet<string>;
   /** How the last run ended; null = it was cut off. */
@@ -128,13 +124,11 @@ class Reader {
 
   result(files: readonly string[], sha256: string): MeasurementFiles {
     if (this.#head === null) throw new InputError({ code: 'E-SYNTAX', file: files[0]!, line: 1, what: 'the capabilities line is missing', hint: 'a file of measurements starts with it' });
-    const placed = [...this.#records.values()].map((one) => ({ ...one, why: impossible(one.record) }));
     return {
       files,
       head: this.#head,
       models: [...this.#models.values()],
-      records: placed.flatMap(({ why, ...one }) => (why === null ? [one] : [])),
-      rejected: placed.flatMap(({ why, ...one }) => (why === null ? [] : [{ ...one, why }])),
+      records: [...this.#records.values()],
       drifted: this.#drifted,
       end: this.#end,
       sha256,
@@ -195,10 +189,4 @@ function parseOrRefuse(line: string, place: Place): MeasurementLine {
   if (parsed.success) return parsed.data;
   const { path, message } = parsed.error.issues[0]!;
   throw new InputError({ code: 'E-SYNTAX', ...place, path: path.join('.'), what: `is no line of measurements: ${message}`, hint: 'give a file that a dynotwin worker wrote' });
-}
-
-/** Why a record cannot be true; null = it can. */
-function impossible({ wall_ms, median_ms }: GpuRecord): string | null {
-  if (wall_ms === null || median_ms === null || wall_ms >= median_ms * (1 - WALL_TOLERANCE)) return null;
-  return `wall_ms ${wall_ms} is below the GPU's median_ms ${median_ms}`;
 }

@@ -56,11 +56,6 @@ export interface MeasuredModel extends Place {
   readonly identity: number;
 }
 
-/** A line that is no usable record, and why. */
-export interface RejectedLine extends Place {
-  readonly why: string;
-}
-
 /** Everything in some files. */
 export interface Measurements {
   /** Distinct, in the order first seen, with the place where. */
@@ -68,7 +63,6 @@ export interface Measurements {
   readonly models: readonly MeasuredModel[];
   /** The last record of every pid of an identity and model (see `lastOfEach`). */
   readonly records: readonly MeasuredRecord[];
-  readonly rejected: readonly RejectedLine[];
 }
 
 /** Gathers distinct identities. */

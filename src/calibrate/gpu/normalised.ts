@@ -1,7 +1,6 @@
 import Papa from 'papaparse';
 import { z } from 'zod';
 import { readText } from '../../core/read-text.js';
-import { writeFileWhole } from '../../core/folder.js';
 import { InputError, type Problem } from '../../core/problem.js';
 import { firstProblems } from '../case.js';
 import { Identities, identitySchema, lastOfEach, type MeasuredModel, type MeasuredRecord, type MeasurementIdentity, type Measurements } from './measurements.js';
@@ -30,11 +29,6 @@ type Row = Readonly<Record<Column, string>>;
 export function isNormalisedHeader(line: string): boolean {
   const names = line.trim().split(',');
   return NORMALISED_COLUMNS.every((name) => names.includes(name));
-}
-
-/** Writes measurements whole or not at all. Throws `E-FILE` with `option` as its path. */
-export function writeNormalised(path: string, measurements: Measurements, option: string = '--out'): void {
-  writeFileWhole(path, normalisedCsv(measurements), option);
 }
 
 /** The text of the file; line feeds end lines. */
@@ -91,7 +85,7 @@ export function readNormalised(file: string): Measurements {
     records.push({ record, identity: at, file, line });
   });
   if (problems.length > 0) throw new InputError(firstProblems(problems));
-  return { identities: identities.list, models: [...models.values()], records: lastOfEach(records), rejected: [] };
+  return { identities: identities.list, models: [...models.values()], records: lastOfEach(records) };
 }
 
 const blank = (value: string | undefined): string | null => (value === undefined || value === '' ? null : value);

@@ -12,6 +12,8 @@ import { measurementWeights, robustFit, type Problem, type RobustFit } from './r
 
 /** Stage 1: the forms of operators, and how far single shapes lie from them (spec calibration section 7.1). Held-out points are not looked at. */
 
+/** Anchors of one matrix: both ends of its rows, and their middle. */
+const ANCHORS_OF_MATRIX = 3;
 /** Fewest numbers of tokens that make a curve of experts. */
 const LEAST_EXPERT_POINTS = 2;
 
@@ -25,6 +27,10 @@ export interface FitTarget {
   readonly share: Share;
   /** Routing of the passes; null = not known. */
   readonly routing: string | null;
+  /** Another engine's measurements: not planned, so without anchors. */
+  readonly imported: boolean;
+  /** All-reduces in the measured passes over so many tokens, all layers, µs: an engine over several GPUs runs them, a worker on one does not. */
+  readonly reduceUs: (tokens: number) => number;
 }
 
 /** A form and what it was fitted to. */
@@ -63,29 +69,33 @@ interface FormWish<P extends Point> {
   readonly points: readonly FitPoint<P>[];
   readonly time: (point: P) => (p: readonly number[]) => number;
   readonly placeOf?: (point: P) => Place | null;
+  /** Fewest anchors of a plan; without, none are asked for. */
+  readonly anchors?: number;
 }
 
 /**
  * Fits the forms to points of all shards. `from`: an earlier fit to start from, instead of everywhere.
- * Throws `RunError` where a form that the passes need has fewer points than coefficients.
+ * Throws `RunError` where a form that the passes need has fewer points than coefficients, or a measurement ended before its anchors.
  */
 export function fitOperators(given: readonly FitPoint[], target: FitTarget, from?: Operators): Operators {
   const points = fitted(given);
   const { rates, dtype, share } = target;
   const fits: FormFit[] = [];
   const fit = <P extends Point>(wish: FormWish<P>): FormFit => {
+    checkPoints(wish, target, from === undefined);
     const made = fitForm(wish, from?.fits.find(({ name }) => name === wish.name)?.fit.p);
     fits.push(made);
     return made;
   };
   const gemm = [...new Set<MatrixType>([dtype.weights, 'bf16'])].map((type) => {
     const own = ofKind(points, 'gemm').filter(({ point }) => point.dtype === type);
-    return [type, fit({ name: `gemm ${type}`, form: productForm(type), points: own, time: (point) => productTime(point, rates), placeOf: ({ m, ...matrix }) => ({ surface: matrixName(matrix), line: 0, x: m }) })] as const;
+    const anchors = Math.min(BOUNDS[productForm(type)].length, ANCHORS_OF_MATRIX * new Set(own.map(({ point }) => matrixName(point))).size);
+    return [type, fit({ name: `gemm ${type}`, form: productForm(type), points: own, anchors, time: (point) => productTime(point, rates), placeOf: ({ m, ...matrix }) => ({ surface: matrixName(matrix), line: 0, x: m }) })] as const;
   });
   const contexts = ofKind(points, 'attn_ctx').filter(({ point }) => point.kv === dtype.kv);
-  const ctx = fit({ name: 'ctx', form: 'C', points: contexts, time: (point) => contextTime(point, rates), placeOf: (point) => promptPlace(point, share) });
+  const ctx = fit({ name: 'ctx', form: 'C', points: contexts, anchors: BOUNDS.C.length, time: (point) => contextTime(point, rates), placeOf: (point) => promptPlace(point, share) });
   const generations = ofKind(points, 'attn_gen').filter(({ point }) => point.kv === dtype.kv && isEven(point.seqs));
-  const gen = fit({ name: 'gen', form: 'G', points: generations, time: (point) => evenTime(point, rates), placeOf: (point) => decodePlace(point, share) });
+  const gen = fit({ name: 'gen', form: 'G', points: generations, anchors: BOUNDS.G.length, time: (point) => evenTime(point, rates), placeOf: (point) => decodePlace(point, share) });
   const memory = MEMORY_KINDS.map((kind) => {
     const own = points.filter((one): one is FitPoint<PointOf<typeof kind>> => isMemoryPoint(one.point) && one.point.kind === kind && one.family !== null);
     return [kind, own.length > BOUNDS.M.length ? fit({ name: kind, form: 'M', points: own, time: (point) => memoryTime(point, rates) }).fit.p : null] as const;
@@ -110,9 +120,15 @@ export function fitOperators(given: readonly FitPoint[], target: FitTarget, from
   };
 }
 
-function fitForm<P extends Point>({ name, form, points, time, placeOf = () => null }: FormWish<P>, from: readonly number[] | undefined): FormFit {
+/** Whether there is enough to fit. `planned`: all that was measured is here, so that the anchors of a plan must be. */
+function checkPoints<P extends Point>({ name, form, points, anchors = 0 }: FormWish<P>, { imported }: FitTarget, planned: boolean): void {
   const needed = BOUNDS[form].length;
-  if (points.length < needed) throw noProfile(`${name}: ${points.length} of ${needed} anchors were measured`);
+  if (points.length < needed) throw noProfile(`${name}: ${points.length} points, ${needed} needed to tell its coefficients apart`, imported);
+  const measured = points.filter(({ point }) => point.split === 'anchor').length;
+  if (planned && !imported && measured < anchors) throw noProfile(`${name}: ${measured} anchors were measured, ${anchors} needed to tell its coefficients apart`, imported);
+}
+
+function fitForm<P extends Point>({ name, form, points, time, placeOf = () => null }: FormWish<P>, from: readonly number[] | undefined): FormFit {
   const times = points.map(({ point }) => time(point));
   const problem: Problem = {
     ln: points.map(({ us }) => Math.log(us)),
@@ -147,8 +163,9 @@ function evenTime(point: PointOf<'attn_gen'>, rates: Rates): (p: readonly number
   return (p) => time(p, 0);
 }
 
-function noProfile(what: string): RunError {
-  return new RunError({ code: 'E-FAILED', what: `${what}: no profile`, hint: 'go on with the measurement (--resume), or give it a larger budget' });
+function noProfile(what: string, imported: boolean): RunError {
+  const hint = imported ? "add operators of this model and engine: 'calibrate import TABLES --model M --tp N'" : 'go on with the measurement (--resume), or give it a larger budget';
+  return new RunError({ code: 'E-FAILED', what: `${what}: no profile`, hint });
 }
 
 function keptRatios(places: readonly (Place | null)[], residuals: readonly number[]): Map<string, readonly SurfacePoint[]> {
@@ -172,6 +189,6 @@ function expertCurve(points: readonly FitPoint[], target: FitTarget): [number, n
   if (target.share.expertLayers === 0) return null;
   const own = ofKind(points, 'moe').filter(({ point }) => isOfExperts(point, target));
   const curve = risingCurve(own.map(({ point, us }) => [point.tokens, us]));
-  if (curve.length < LEAST_EXPERT_POINTS) throw noProfile(`moe: ${curve.length} of ${LEAST_EXPERT_POINTS} anchors were measured`);
+  if (curve.length < LEAST_EXPERT_POINTS) throw noProfile(`moe: ${curve.length} numbers of tokens, ${LEAST_EXPERT_POINTS} needed for a curve`, target.imported);
   return filledCurve(curve, (tokens) => expertNominalUs(tokens, target));
 }

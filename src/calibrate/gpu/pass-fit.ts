@@ -5,7 +5,8 @@ import { contextsOf, generationTime, isEven } from './forms.js';
 import type { HostPass } from './host-passes.js';
 import type { FitTarget, Operators } from './operator-fit.js';
 import type { PointOf } from './points.js';
-import { measurementWeights, robustFit, type Bound, type Problem, type RobustFit } from './robust-fit.js';
+import type { ParameterFit } from './bootstrap.js';
+import { measurementWeights, robustFit, type Bound, type Problem } from './robust-fit.js';
 
 /** Stages 2 and 3: what joins operators to passes, and the host's share (spec calibration section 7.2). Held-out points are not looked at. */
 
@@ -14,8 +15,8 @@ export type PassPoint = FitPoint<PointOf<'pass'>>;
 /** Parameters that data may leave open, and what they are then: in the order fitted. */
 export const STRUCTURE = {
   rho: { bound: { low: 0.7, high: 1.3 }, otherwise: 1 },
-  kappa: { bound: { low: 0, high: 1 }, otherwise: 1 },
-  lambda: { bound: { low: 0, high: 1 }, otherwise: 0.1 },
+  kappa: { bound: { low: 0, high: 1, share: true }, otherwise: 1 },
+  lambda: { bound: { low: 0, high: 1, share: true }, otherwise: 0.1 },
   /** All that a pass takes beside its operators, µs: layers are as many in every pass of a model, so a share of a layer is not seen apart. */
   gap: { bound: { low: 0, high: 20_000 }, otherwise: 0 },
 } as const;
@@ -34,12 +35,6 @@ const LEAST_POINTS = 3;
 /** A longest context so much over the mean tells what it counts. */
 const UNEVEN = 1.25;
 
-/** A fit of some parameters. */
-export interface ParameterFit {
-  readonly problem: Problem;
-  readonly fit: RobustFit;
-}
-
 export interface StructureFit {
   readonly structure: PassStructure;
   /** Those that were fitted, in the order of `fit.p`. */
@@ -47,6 +42,8 @@ export interface StructureFit {
   /** Null: no passes. */
   readonly found: ParameterFit | null;
   readonly points: readonly PassPoint[];
+  /** The same problem over other operators. */
+  readonly problemOver: (operators: Operators, compiled: PassOperators) => Problem;
 }
 
 /** Outside graphs the GPU's clock runs while kernels are launched: a pass no longer than that was timed waiting for them. */
@@ -55,26 +52,26 @@ export function waitedForLaunches({ measured: { record } }: PassPoint): boolean 
   return mode === 'eager' && issue !== null && gpu! <= 1.1 * issue;
 }
 
-/** Fits what the points identify on GPU times, with operators as they are; `from`: an earlier fit to start from. */
-export function fitStructure(points: readonly FitPoint[], operators: Operators, compiled: PassOperators, target: FitTarget, from?: StructureFit): StructureFit {
+/** Fits what the points tell of `among` on GPU times, with operators as they are; `from`: an earlier fit to start from, whose parameters are fitted. */
+export function fitStructure(points: readonly FitPoint[], operators: Operators, compiled: PassOperators, target: FitTarget, from?: StructureFit, among: readonly StructureName[] = from?.free ?? NAMES): StructureFit {
   const passes = passesOf(fitted(points), target).filter((one) => !waitedForLaunches(one));
   const uneven = ofKind(fitted(points), 'attn_gen').filter(({ point }) => point.kv === target.dtype.kv && !isEven(point.seqs));
-  const rows = [...passes.map((one) => passTime(one.point, operators, compiled, target)), ...uneven.map(({ point }) => unevenTime(point, operators, target))];
-  const free = NAMES.filter((name) => identified(name, passes, uneven));
-  if (free.length === 0) return { structure: structureOf(structureValues([], [])), free, found: null, points: passes };
-  const named = (p: readonly number[]): StructureValues => structureValues(free, p);
-  const problem: Problem = {
-    ln: [...passes, ...uneven].map(({ us }) => Math.log(us)),
-    weights: measurementWeights([...passes, ...uneven].map(({ measured }) => measured.record.ci_rel)),
-    bounds: free.map((name) => STRUCTURE[name].bound),
-    predict: (p) => {
-      const values = named(p);
+  const free = among.filter((name) => identified(name, passes, uneven));
+  const ln = [...passes, ...uneven].map(({ us }) => Math.log(us));
+  const weights = measurementWeights([...passes, ...uneven].map(({ measured }) => measured.record.ci_rel));
+  const problemOver = (operators: Operators, compiled: PassOperators): Problem => {
+    const rows = [...passes.map((one) => passTime(one.point, operators, compiled, target)), ...uneven.map(({ point }) => unevenTime(point, operators, target))];
+    const predict = (p: readonly number[]): ((row: number) => number) => {
+      const values = structureValues(free, p);
       return (row) => rows[row]!(values);
-    },
+    };
+    return { ln, weights, bounds: free.map((name) => STRUCTURE[name].bound), predict };
   };
+  if (free.length === 0) return { structure: structureOf(structureValues([], [])), free, found: null, points: passes, problemOver };
+  const problem = problemOver(operators, compiled);
   const start = from !== undefined && from.found !== null && from.free.join() === free.join() ? from.found.fit.p : undefined;
   const fit = robustFit(problem, start);
-  return { structure: structureOf(named(fit.p)), free, found: { problem, fit }, points: passes };
+  return { structure: structureOf(structureValues(free, fit.p)), free, found: { problem, fit }, points: passes, problemOver };
 }
 
 /** Passes of another tensor-parallel degree are another profile's. */
@@ -150,6 +147,8 @@ export interface HostFit {
   /** Null: not measured. */
   readonly launch: Launching | null;
   readonly graph: Launching | null;
+  /** Passes were timed by the host's clock: its time is in them. */
+  readonly inPasses: boolean;
 }
 
 /**
@@ -160,7 +159,9 @@ export interface HostFit {
  */
 export function fitHost(points: readonly FitPoint[], compiled: PassOperators, target: FitTarget, served: readonly HostPass[] = []): HostFit {
   const own = fitted(points);
-  const passes = passesOf(own, target).filter(({ measured: { record } }) => record.wall_ms !== null && record.issue_ms !== null);
+  const all = passesOf(own, target);
+  const inPasses = all.some(({ measured: { record } }) => record.flags.includes('host_clock'));
+  const passes = all.filter(({ measured: { record } }) => record.wall_ms !== null && record.issue_ms !== null);
   const issued = (mode: 'graph' | 'eager'): number[] => passes.filter(({ point }) => point.mode === mode).map(({ measured }) => measured.record.issue_ms! * 1000);
   const [graphs, alone] = [issued('graph'), hostUs(own, 'graph_launch', 1)];
   const preparing = graphs.length > 0 && alone.length > 0 ? Math.max(0, median(graphs)! - median(alone)!) : 0;
@@ -169,7 +170,7 @@ export function fitHost(points: readonly FitPoint[], compiled: PassOperators, ta
   const graph = launching(graphs.map(net)) ?? launching(alone);
   const launches = { launchUs: launch?.us ?? 0, graphUs: graph?.us ?? 0 };
   const rows = served.length > 0 ? served.map(servedRow) : passes.map((one) => passRow(one, net));
-  if (rows.length < HOST_BOUNDS.length) return { host: { h0Ms: 0, h1Ms: 0, h2Ms: 0, ...launches }, found: null, launch, graph };
+  if (rows.length < HOST_BOUNDS.length) return { host: { h0Ms: 0, h1Ms: 0, h2Ms: 0, ...launches }, found: null, launch, graph, inPasses };
   const problem: Problem = {
     ln: rows.map(({ wall }) => Math.log(wall)),
     weights: measurementWeights(rows.map(({ ci }) => ci)),
@@ -178,7 +179,7 @@ export function fitHost(points: readonly FitPoint[], compiled: PassOperators, ta
   };
   const fit = robustFit(problem);
   const [h0Ms, h1Ms, h2Ms] = fit.p as [number, number, number];
-  return { host: { h0Ms, h1Ms, h2Ms, ...launches }, found: { problem, fit }, launch, graph };
+  return { host: { h0Ms, h1Ms, h2Ms, ...launches }, found: { problem, fit }, launch, graph, inPasses };
 }
 
 interface HostRow {

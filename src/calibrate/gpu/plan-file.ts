@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { InputError, type Problem } from '../../core/problem.js';
 import { readText } from '../../core/read-text.js';
+import { canonicalJson } from '../../scenario/hash.js';
 import { recordKey } from './measurement-files.js';
 import { loadSchema, policySchema, type LoadModel, type Point } from './points.js';
 import { encode, parseLine, requestSchema, WIRE_VERSION } from './wire.js';
@@ -11,7 +12,7 @@ import { encode, parseLine, requestSchema, WIRE_VERSION } from './wire.js';
 const headerSchema = z.strictObject({
   type: z.literal('plan'),
   v: z.literal(WIRE_VERSION),
-  /** SHA-256 of the lines below. */
+  /** See `planHash`. */
   plan_hash: z.string().regex(/^[0-9a-f]{64}$/),
   name: z.string(),
   /** Name of the hardware in the catalogue. */
@@ -33,9 +34,9 @@ export interface Plan {
   readonly steps: readonly PlanStep[];
 }
 
-/** SHA-256 (hex) of a plan's lines after the header. */
-export function planHash(lines: readonly string[]): string {
-  return createHash('sha256').update(lines.join('\n')).digest('hex');
+/** SHA-256 (hex) of a plan: canonical JSON of its header but for budget and hash, then the lines below as they are. A plan may be continued with another budget. */
+export function planHash({ plan_hash: _hash, budget_s: _budget, ...header }: Omit<PlanHeader, 'plan_hash'> & { readonly plan_hash?: string }, lines: readonly string[]): string {
+  return createHash('sha256').update([canonicalJson(header), ...lines].join('\n')).digest('hex');
 }
 
 /** Text of a plan file; ids are numbered from 1. */
@@ -43,7 +44,8 @@ export function planText(head: Omit<PlanHeader, 'type' | 'v' | 'plan_hash'>, ste
   const lines = steps.map((step, index) =>
     encode('load' in step ? { v: WIRE_VERSION, id: index + 1, type: 'load_model', ...step.load } : { v: WIRE_VERSION, id: index + 1, type: 'measure', point: step.point }),
   );
-  const header: PlanHeader = { type: 'plan', v: WIRE_VERSION, plan_hash: planHash(lines), ...head };
+  const start = { type: 'plan', v: WIRE_VERSION } as const;
+  const header: PlanHeader = { ...start, plan_hash: planHash({ ...start, ...head }, lines), ...head };
   return `${[JSON.stringify(header), ...lines].join('\n')}\n`;
 }
 
@@ -56,7 +58,7 @@ export function readPlan(file: string): Plan {
 export function parsePlan(text: string, file: string): Plan {
   const [first, ...rest] = (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n') as [string, ...string[]];
   const header = parseOrRefuse(headerSchema, first, file, 1);
-  if (planHash(rest) !== header.plan_hash) refuse({ file, line: 1, path: 'plan_hash', what: 'is not that of the lines below', hint: 'write the plan anew with dynotwin calibrate plan' });
+  if (planHash(header, rest) !== header.plan_hash) refuse({ file, line: 1, path: 'plan_hash', what: 'is not that of this plan: it was changed', hint: 'write the plan anew with dynotwin calibrate plan' });
   const steps: PlanStep[] = [];
   const seen = new Set<string>();
   rest.forEach((line, index) => {

@@ -35,7 +35,7 @@ export class PlanRun {
   readonly #startMs: number;
   readonly #records = new Map<string, PointRecord>();
   readonly #drifted: Set<string>;
-  /** Models that cannot be loaded, and the error that their points end with. */
+  /** Models that cannot be loaded, and the error that their passes end with. */
   readonly #unloadable = new Map<LoadModel, Outcome>();
   #watch: DriftWatch;
 
@@ -43,7 +43,7 @@ export class PlanRun {
     this.#options = options;
     this.#startMs = options.now();
     this.#drifted = new Set(options.before?.drifted ?? []);
-    for (const { record } of [...(options.before?.records ?? []), ...(options.before?.rejected ?? [])]) this.#records.set(recordKey(record.tp, record.pid), record);
+    for (const { record } of options.before?.records ?? []) this.#records.set(recordKey(record.tp, record.pid), record);
     this.#watch = this.#newWatch();
   }
 
@@ -103,12 +103,13 @@ export class PlanRun {
   async #outcome(point: Point, load: LoadModel | null): Promise<Outcome> {
     for (;;) {
       const refused = load === null ? undefined : await this.#load(load);
-      const outcome = refused ?? (await this.#options.client.measure(point));
+      // Operators, copies and the host need no model.
+      const outcome = (point.kind === 'pass' ? refused : undefined) ?? (await this.#options.client.measure(point));
       if (outcome !== null) return outcome;
     }
   }
 
-  /** The error that all points of this model end with, if it cannot be loaded. */
+  /** The error that all passes of this model end with, if it cannot be loaded. */
   async #load(load: LoadModel): Promise<Outcome | undefined> {
     const known = this.#unloadable.get(load);
     if (known !== undefined) return known;

@@ -29,9 +29,9 @@ export function modelOf({ forms, ratios, links, structure, host }: MeasuredProfi
   };
 }
 
-/** One GPU runs no all-reduce: passes of a shard were measured without. */
-export function compileOperators(model: Pick<MeasuredProfile, 'forms' | 'ratios'>, { rates, share }: FitTarget): PassOperators {
-  return passOperators(model, rates, share, () => 0);
+/** Operators of the passes as they were measured: with the all-reduces of an engine's, without any of a worker's. */
+export function compileOperators(model: Pick<MeasuredProfile, 'forms' | 'ratios'>, { rates, share, reduceUs }: FitTarget): PassOperators {
+  return passOperators(model, rates, share, reduceUs);
 }
 
 export function predictorOf(model: ProfileModel, target: FitTarget): Predictor {

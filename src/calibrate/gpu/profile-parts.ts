@@ -1,19 +1,16 @@
 import type { MeasuredProfile } from '../../timing/measured/profile-schema.js';
-import { coefficientIntervals } from './bootstrap.js';
+import { coefficientIntervals, type ParameterFit, type Resamples } from './bootstrap.js';
 import { ofKind, sizesOf, type FitPoint } from './fit-points.js';
-import { BOUNDS } from './forms.js';
 import type { Draws } from './judge.js';
-import type { Measurements } from './measurements.js';
 import type { FitTarget, Operators } from './operator-fit.js';
-import { HOST_BOUNDS, passesOf, STRUCTURE, waitedForLaunches, type HostFit, type StructureFit, type StructureName } from './pass-fit.js';
+import { passesOf, STRUCTURE, waitedForLaunches, type HostFit, type StructureFit, type StructureName } from './pass-fit.js';
 import { captureSizes } from './plan/target.js';
-import { atBound, type Bound } from './robust-fit.js';
+import { atBound } from './robust-fit.js';
 import { rejections, type Selection } from './select.js';
 
 /** The parts of a profile that say how sure it is and what it was measured on. */
 
 type Fitted = MeasuredProfile['structure']['rho'];
-type Resamples = readonly (readonly number[])[];
 
 /** Coefficients of all resampled fits. */
 export interface AllDraws extends Draws {
@@ -21,8 +18,8 @@ export interface AllDraws extends Draws {
 }
 
 /** Forms with the intervals of their coefficients. */
-export function withIntervals({ forms }: Operators, draws: ReadonlyMap<string, Resamples>): MeasuredProfile['forms'] {
-  const intervals = (name: string): ([number, number] | null)[] => coefficientIntervals(draws.get(name)!);
+export function withIntervals({ forms, fits }: Operators, draws: ReadonlyMap<string, Resamples>): MeasuredProfile['forms'] {
+  const intervals = (name: string): ([number, number] | null)[] => coefficientIntervals(fits.find((one) => one.name === name)!, draws.get(name)!);
   return {
     ...forms,
     gemm: Object.fromEntries(Object.entries(forms.gemm).map(([type, form]) => [type, { ...form, intervals: intervals(`gemm ${type}`) }])),
@@ -32,8 +29,8 @@ export function withIntervals({ forms }: Operators, draws: ReadonlyMap<string, R
 }
 
 /** Pass model; what nothing identified is said in `warnings`. */
-export function withStructure({ structure, free }: StructureFit, draws: Resamples, { geometry: { layers } }: FitTarget): { readonly values: MeasuredProfile['structure']; readonly warnings: string[] } {
-  const intervals = coefficientIntervals(draws);
+export function withStructure({ structure, free, found }: StructureFit, draws: Resamples, { geometry: { layers } }: FitTarget): { readonly values: MeasuredProfile['structure']; readonly warnings: string[] } {
+  const intervals = found === null ? [] : coefficientIntervals(found, draws);
   const of = (name: StructureName, value: number): Fitted => ({ value, interval: free.includes(name) ? intervals[free.indexOf(name)]! : null });
   const { rho, kappa, lambda, gPassUs } = structure;
   const gap = of('gap', gPassUs);
@@ -47,11 +44,11 @@ export function withStructure({ structure, free }: StructureFit, draws: Resample
 }
 
 /** Host times; of launches the spread over the passes that told them. */
-export function withHost({ host, found, launch, graph }: HostFit, draws: Resamples, served: boolean): MeasuredProfile['host'] {
-  const intervals = coefficientIntervals(draws);
+export function withHost({ host, found, launch, graph, inPasses }: HostFit, draws: Resamples, served: boolean): MeasuredProfile['host'] {
+  const intervals = found === null ? [] : coefficientIntervals(found, draws);
   const of = (value: number, index: number): Fitted => ({ value, interval: intervals[index] ?? null });
   return {
-    source: found === null ? 'none' : served ? 'served' : 'measured',
+    source: inPasses ? 'in passes' : found === null ? 'none' : served ? 'served' : 'measured',
     h0_ms: of(host.h0Ms, 0), h1_ms: of(host.h1Ms, 1), h2_ms: of(host.h2Ms, 2),
     launch_us: { value: host.launchUs, interval: launch?.interval ?? null },
     graph_us: { value: host.graphUs, interval: graph?.interval ?? null },
@@ -99,32 +96,40 @@ export function provenanceOf({ identity, points }: Selection, dataSha256: string
 
 /** Coefficients at a bound, and those that the data do not identify. */
 export function coefficientWarnings({ fits }: Operators, { free, found }: StructureFit, host: HostFit, draws: AllDraws): string[] {
-  const of = (name: string, names: readonly string[], p: readonly number[], bounds: readonly Bound[], resamples: Resamples): string[] => {
-    const open = coefficientIntervals(resamples).flatMap((interval, i) => (interval === null ? [names[i]!] : []));
-    const ends = p.flatMap((value, i) => (atBound(value, bounds[i]!) ? [`${name} ${names[i]} is at its bound: ${text(value)}`] : []));
+  const of = (name: string, names: readonly string[], found: ParameterFit, resamples: Resamples): string[] => {
+    const open = coefficientIntervals(found, resamples).flatMap((interval, i) => (interval === null ? [names[i]!] : []));
+    const ends = found.fit.p.flatMap((value, i) => (atBound(value, found.problem.bounds[i]!) ? [`${name} ${names[i]} is at its bound: ${text(value)}`] : []));
     return [...ends, ...(open.length === 0 ? [] : [`${name}: ${open.join(', ')} not identified`])];
   };
   const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `p${i}`);
   return [
-    ...fits.flatMap(({ name, form, fit }) => of(name, form === 'M' ? ['a_us', 'e'] : numbered(fit.p.length), fit.p, BOUNDS[form], draws.forms.get(name)!)),
-    ...(found === null ? [] : of('structure', free.map((name) => (name === 'gap' ? 'g' : name)), found.fit.p, free.map((name) => STRUCTURE[name].bound), draws.structure)),
-    ...(host.found === null ? [] : of('host', ['h0_ms', 'h1_ms', 'h2_ms'], host.found.fit.p, HOST_BOUNDS, draws.host)),
+    ...fits.flatMap((one) => of(one.name, one.form === 'M' ? ['a_us', 'e'] : numbered(one.fit.p.length), one, draws.forms.get(one.name)!)),
+    ...(found === null ? [] : of('structure', free.map((name) => (name === 'gap' ? 'g' : name)), found, draws.structure)),
+    ...(host.found === null ? [] : of('host', ['h0_ms', 'h1_ms', 'h2_ms'], host.found, draws.host)),
   ];
 }
 
+/** How importers hold out (`holdOut`): what is left must not tell it by its nearest neighbour. */
+const HELD_OUT_OF_IMPORTS = 'held out of imports: about a fifth, in whole blocks of neighbouring sizes of a matrix, cells of batch and context, and stretches of a log';
+
 /** What was left out or assumed on the way. */
-export function selectionWarnings({ points, rejected, target }: Selection, { rejected: lines }: Measurements, { assumed }: Operators, { found, launch, graph }: HostFit): string[] {
+export function selectionWarnings({ points, rejected, others, target }: Selection, { assumed }: Operators, { found, launch, graph, inPasses }: HostFit): string[] {
   const flags = new Map<string, number>();
   for (const flag of points.flatMap(({ measured }) => measured.record.flags)) flags.set(flag, (flags.get(flag) ?? 0) + 1);
   const waited = passesOf(points, target).filter(waitedForLaunches).length;
-  return [
-    ...assumed.map((kind) => `${kind} was not measured: the bandwidth of the datasheet stands in`),
+  const unmeasured = [
     ...(found === null ? ['host time was not measured: passes have none'] : []),
     ...(launch === null ? ['launching a kernel was not measured: it takes no time'] : []),
     ...(graph === null ? ['launching a graph was not measured: it takes no time'] : []),
+  ];
+  return [
+    ...assumed.map((kind) => `${kind} was not measured: the bandwidth of the datasheet stands in`),
+    ...(target.imported ? [HELD_OUT_OF_IMPORTS] : []),
+    ...(others.size === 0 ? [] : [`${others.size} imported operators are not the model's at tp ${target.tp}: left out`]),
+    ...(inPasses ? ['passes were timed by the host: its time is in them'] : unmeasured),
     ...(waited === 0 ? [] : [`${waited} passes outside graphs waited for their launches: they are judged as whole passes`]),
     ...[...flags].sort().map(([flag, count]) => `${count} points are flagged ${flag}`),
-    ...rejections(rejected, lines),
+    ...rejections(rejected),
   ];
 }
 

@@ -52,11 +52,12 @@ function rounded<T>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined).map(([name, one]) => [name, rounded(one as unknown)])) as T;
 }
 
-/** The text of `measurements.csv`: normalised measurements, and what the profile says of each; blank where it says nothing. */
-export function predictedCsv(measurements: Measurements, { points }: ProfileFit): string {
+/** The text of `measurements.csv`: normalised measurements, operators of other models left out, and what the profile says of each; blank where it says nothing. */
+export function predictedCsv(measurements: Measurements, { points, others }: ProfileFit): string {
   const judged = new Map(points.map((one) => [one.measured, one]));
-  const rows = Papa.parse<Record<string, string>>(normalisedCsv(measurements), { header: true, skipEmptyLines: true }).data;
-  const data = measurements.records.map((record, index) => {
+  const records = measurements.records.filter((one) => !others.has(one));
+  const rows = Papa.parse<Record<string, string>>(normalisedCsv({ ...measurements, records }), { header: true, skipEmptyLines: true }).data;
+  const data = records.map((record, index) => {
     const one = judged.get(record);
     return [...NORMALISED_COLUMNS.map((name) => rows[index]![name]), text(one?.predictedMs), text(one?.leftOutPct)];
   });

@@ -17,7 +17,7 @@ export function readMeasured(path: string): Measurements {
 }
 
 /** A worker's files as measurements: one identity, its engine the worker's own kernels. */
-export function measurementsOf({ files, head, models: loaded, records, rejected }: MeasurementFiles): Measurements {
+export function measurementsOf({ files, head, models: loaded, records }: MeasurementFiles): Measurements {
   const { worker, kind, versions, gpu, software, hardware, plan_hash: planHash } = head;
   const names = new Set(loaded.map(({ load }) => load.model.name));
   const identities = new Identities();
@@ -32,7 +32,6 @@ export function measurementsOf({ files, head, models: loaded, records, rejected 
     identities: identities.list,
     models,
     records: records.map(({ record, file, line }): MeasuredRecord => ({ record, identity, file, line })),
-    rejected: rejected.map(({ file, line, why }) => ({ file, line, why })),
   };
 }
 

@@ -7,6 +7,8 @@ import { median } from '../errors.js';
 export interface Bound {
   readonly low: number;
   readonly high: number;
+  /** A share of something: what counts of its interval is the difference of the ends, not their ratio. */
+  readonly share?: boolean;
 }
 
 export interface Problem {
@@ -91,6 +93,20 @@ export function leverages(problem: Problem, { p, weights }: Pick<RobustFit, 'p' 
   });
   const basis = orthonormal(columns);
   return problem.ln.map((_, row) => basis.reduce((sum, column) => sum + column[row]! ** 2, 0));
+}
+
+/** Change of a parameter, as a share of its range, that shows whether anything depends on it, and the change of ln t that says so. */
+const NUDGE = 0.01;
+const UNSEEN = 1e-5;
+
+/** Whether any row's prediction depends on each parameter at `p`. One that none depends on is not found, however little it scatters. */
+export function felt({ ln, bounds, predict }: Problem, p: readonly number[]): boolean[] {
+  const at = predict(p);
+  return p.map((value, i) => {
+    const share = shareOf(value, bounds[i]!);
+    const moved = predict(p.map((own, j) => (j === i ? valueOf(share + (share > 0.5 ? -NUDGE : NUDGE), bounds[i]!) : own)));
+    return ln.some((_, row) => Math.abs(Math.log(moved(row) / at(row))) > UNSEEN);
+  });
 }
 
 /** Modified Gram–Schmidt; columns that depend on those before are left out. */
@@ -178,6 +194,12 @@ function shareOf(value: number, bound: Bound): number {
   return Math.log((value + shift) / (bound.low + shift)) / Math.log((bound.high + shift) / (bound.low + shift));
 }
 
+/** `shareOf` the other way round. */
+function valueOf(share: number, bound: Bound): number {
+  const shift = shiftOf(bound);
+  return (bound.low + shift) * ((bound.high + shift) / (bound.low + shift)) ** share - shift;
+}
+
 /** A fit to go on from: where a parameter lies at its bound nothing would move it any more. */
 function startAt({ bounds }: Problem, p: readonly number[]): number[] {
   return p.map((value, i) => Math.min(Math.max(positionOf(value, bounds[i]!), -MOVABLE), MOVABLE));
@@ -191,9 +213,7 @@ function positionOf(value: number, bound: Bound): number {
 
 function valuesAt(bounds: readonly Bound[], position: readonly number[]): number[] {
   return bounds.map((bound, i) => {
-    const shift = shiftOf(bound);
-    const share = 1 / (1 + Math.exp(-position[i]!));
-    const value = (bound.low + shift) * ((bound.high + shift) / (bound.low + shift)) ** share - shift;
+    const value = valueOf(1 / (1 + Math.exp(-position[i]!)), bound);
     return bound.low === 0 && value < NOTHING * bound.high ? 0 : value;
   });
 }

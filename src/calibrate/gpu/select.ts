@@ -1,11 +1,15 @@
 import { basename } from 'node:path';
 import { InputError } from '../../core/problem.js';
 import { requireHardware } from '../../timing/catalogue.js';
+import { communicationOf } from '../../timing/measured/communication.js';
+import { minor } from '../../timing/measured/profiles.js';
 import { ratesOf, shareOf } from '../../timing/measured/share.js';
+import { outsideShard, sitesOf } from '../import/shard.js';
 import { fitPoint, type FitPoint } from './fit-points.js';
-import type { MeasuredModel, MeasuredRecord, MeasurementIdentity, Measurements, RejectedLine } from './measurements.js';
+import type { MeasuredModel, MeasuredRecord, MeasurementIdentity, Measurements } from './measurements.js';
 import { nominalUs } from './nominal.js';
 import type { FitTarget } from './operator-fit.js';
+import { MATRIX_TYPES } from './points.js';
 
 /** What of some measurements goes into one profile (spec calibration sections 7 and 10). */
 
@@ -19,6 +23,8 @@ export interface Selection {
   readonly points: readonly FitPoint[];
   /** Points that were not measured, or cannot be right. */
   readonly rejected: readonly RejectedPoint[];
+  /** Imported operators that the model does not run. */
+  readonly others: ReadonlySet<MeasuredRecord>;
 }
 
 export interface RejectedPoint {
@@ -27,12 +33,15 @@ export interface RejectedPoint {
 }
 
 /** What was rejected in words, once for every kind and reason with the first place; folders are left out. */
-export function rejections(points: readonly RejectedPoint[], lines: readonly RejectedLine[]): string[] {
-  const reasons = new Map<string, string[]>();
-  const add = (reason: string, { file, line }: { readonly file: string; readonly line: number }): unknown => reasons.set(reason, [...(reasons.get(reason) ?? []), `${basename(file)}:${line}`]);
-  for (const { measured, why } of points) add(`${measured.record.kind}: ${why}`, measured);
-  for (const one of lines) add(one.why, one);
-  return [...reasons].map(([reason, places]) => `rejected: ${reason} (${places.length === 1 ? places[0]! : `${places.length} records, first ${places[0]!}`})`);
+export function rejections(points: readonly RejectedPoint[]): string[] {
+  const reasons = new Map<string, { readonly first: string; records: number }>();
+  for (const { measured: { record, file, line }, why } of points) {
+    const reason = `${record.kind}: ${why}`;
+    const known = reasons.get(reason);
+    if (known === undefined) reasons.set(reason, { first: `${basename(file)}:${line}`, records: 1 });
+    else known.records++;
+  }
+  return [...reasons].map(([reason, { first, records }]) => `rejected: ${reason} (${records === 1 ? first : `${records} records, first ${first}`})`);
 }
 
 /** Identities and models must agree in these, where both say. */
@@ -41,12 +50,12 @@ const SAME_IDENTITY: readonly (readonly [string, (identity: MeasurementIdentity)
   ['GPU', ({ gpu }) => gpu],
   ['driver', ({ driver }) => driver],
   ['CUDA', ({ cuda }) => cuda],
-  ['engine', ({ engine: { name, version } }) => `${name} ${version}`],
+  ['engine', ({ engine: { name, version } }) => `${name} ${minor(version)}`],
   ['kind of worker', ({ kind }) => kind],
 ];
 
 /**
- * Chooses the points of one model at one tensor-parallel degree; operators of all degrees stay. Throws `InputError`: `E-MIXED` with both
+ * Chooses the points of one model at one tensor-parallel degree; a worker's operators of all degrees stay, of imported ones those of the shard. Throws `InputError`: `E-MIXED` with both
  * places where GPUs, drivers, CUDA versions, engines, geometries or precisions differ, or where degrees do and `tp` is not given; `E-MISSING`
  * without a model or without passes at `tp`.
  */
@@ -67,18 +76,36 @@ export function selectPoints(measurements: Measurements, tp?: number): Selection
   const target = targetOf(model, identity);
   const points: FitPoint[] = [];
   const rejected: RejectedPoint[] = [];
+  const others = othersOf(records, target);
   for (const measured of records) {
+    if (others.has(measured)) continue;
     if (measured.record.point !== undefined && measured.record.point.repeat !== undefined) continue;
     const why = whyNot(measured, target);
     if (why === null) points.push(fitPoint(measured, measured.record.point!));
     else rejected.push({ measured, why });
   }
-  return { target, model, identity, points, rejected };
+  return { target, model, identity, points, rejected, others };
 }
 
-function targetOf({ geometry, tp, dtype, load }: MeasuredModel, identity: MeasurementIdentity): FitTarget {
-  const hardware = requireHardware(identity.hardware);
-  return { hardware, rates: ratesOf(hardware), geometry, tp, dtype, share: shareOf(geometry, tp, dtype), routing: load?.routing ?? null };
+function targetOf({ geometry, tp, dtype, load }: MeasuredModel, { hardware: name, kind, engine }: MeasurementIdentity): FitTarget {
+  const hardware = requireHardware(name);
+  const share = shareOf(geometry, tp, dtype);
+  const imported = kind === 'import';
+  const reduces = imported ? communicationOf(hardware, engine, tp, share) : null;
+  return { hardware, rates: ratesOf(hardware), geometry, tp, dtype, share, routing: load?.routing ?? null, imported, reduceUs: reduces?.us ?? (() => 0) };
+}
+
+/** Tables hold operators of every model: those that this shard does not run tell it nothing, and are too many to fit. A worker measures its own. */
+function othersOf(records: readonly MeasuredRecord[], target: FitTarget): Set<MeasuredRecord> {
+  if (!target.imported) return new Set();
+  const { geometry, tp, dtype } = target;
+  const shard = { geometry, tp, dtype };
+  const measured = new Map<string, Set<string>>();
+  for (const { record: { point } } of records) {
+    if (point?.kind === 'gemm') measured.set(point.dtype, (measured.get(point.dtype) ?? new Set()).add(`${point.n} ${point.k}`));
+  }
+  const sites = new Map(MATRIX_TYPES.map((type) => [type, sitesOf(shard, type, measured.get(type) ?? new Set())]));
+  return new Set(records.filter(({ record: { point } }) => point !== undefined && (outsideShard(point, shard) !== null || (point.kind === 'gemm' && !sites.get(point.dtype)!.has(`${point.n} ${point.k}`)))));
 }
 
 function requireSame<T>(all: readonly Placed<T>[], what: string, of: (one: T) => string | null, hint: string): void {

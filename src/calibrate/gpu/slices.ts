@@ -16,7 +16,7 @@ import type { Workload } from '../../workload/workload.js';
 import { geometryOf } from './geometry.js';
 import { geometryHash, type Geometry } from './points.js';
 import type { ServeConfig } from './served.js';
-import { engineSettings, profileFile, requireOneWorker, sha256Of } from './twin-inputs.js';
+import { engineSettings, profileFile, requireOneWorker, servedGraphs, sha256Of } from './twin-inputs.js';
 
 /**
  * A slice of a trace for `engines/cuda/serve.py` and its simulated twin: the same requests, load, settings and KV blocks for both.
@@ -162,7 +162,7 @@ function longestContext({ promptTokens, outputTokens }: Workload): number {
   return promptTokens.reduce((most, tokens, r) => Math.max(most, tokens + outputTokens[r]!), 0);
 }
 
-function configOf({ deployment: { pools } }: Scenario, { name, identity: { graphs, dtype, tp } }: MeasuredProfile, geometry: Geometry, workload: Workload, { load, profile }: SliceOptions, sliceSha256: string): ServeConfig {
+function configOf({ deployment: { pools } }: Scenario, { name, identity: { graphs, dtype, tp }, domain: { context: contexts } }: MeasuredProfile, geometry: Geometry, workload: Workload, { load, profile }: SliceOptions, sliceSha256: string): ServeConfig {
   const scheduler = engineSettings(pools[0]!);
   return {
     schema: 'dynotwin.serve/1',
@@ -170,13 +170,12 @@ function configOf({ deployment: { pools } }: Scenario, { name, identity: { graph
     trace_block_tokens: workload.traceBlockTokens,
     load: 'concurrency' in load ? { kind: 'closed', concurrency: load.concurrency } : { kind: 'open', utilisation: 'utilisation' in load ? load.utilisation : null },
     scheduler,
-    // No batch is larger than the scheduler makes: graphs beyond would be captured for nothing.
-    graphs: graphs.filter((_, index) => index === 0 || graphs[index - 1]! < scheduler.max_num_seqs),
+    graphs: servedGraphs(graphs, scheduler.max_num_seqs),
     load_model: {
       model: geometry,
       shard: { tp, rank: 0 },
       dtype,
-      limits: { max_tokens: scheduler.max_num_batched_tokens, max_batch: scheduler.max_num_seqs, max_context: longestContext(workload), page: PAGE },
+      limits: { max_tokens: scheduler.max_num_batched_tokens, max_batch: scheduler.max_num_seqs, max_context: Math.max(longestContext(workload), contexts[1]), page: PAGE },
       routing: 'balanced',
       seed: 0,
     },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { InputError } from '../../core/problem.js';
 import type { Scenario } from '../../scenario/scenario.js';
 import { requireModel } from '../../timing/catalogue.js';
+import { readMeasuredProfile } from '../../timing/measured/profiles.js';
 import type { Workload } from '../../workload/workload.js';
 import { geometryOf } from './geometry.js';
 import { geometryHash } from './points.js';
@@ -27,7 +28,7 @@ export function requireOneWorker({ deployment, run }: Scenario, file: string): v
 
 /**
  * Throws `InputError` (`E-TWIN`) naming both sides unless the twin simulates what was served: a whole run, the same slice, load, settings,
- * KV blocks, GPUs and model.
+ * KV blocks, GPUs, model, precision and graphs.
  */
 export function requireSameRun(served: Served, { source, scenario, workload }: { readonly source: string; readonly scenario: Scenario; readonly workload: Workload }): void {
   const { file, head: { config }, end } = served;
@@ -40,6 +41,7 @@ export function requireSameRun(served: Served, { source, scenario, workload }: {
   const { deployment, workload: { source: trace, load } } = scenario;
   const [pool] = deployment.pools;
   requireOneWorker(scenario, source);
+  requireSameMachine(served, scenario, source);
   require('workload.trace', config.slice_sha256, trace.kind === 'trace' ? sha256Of(trace.path) : trace.kind);
   require('workload.requests', served.requests.length, workload.requestCount);
   require('workload.block_size', config.trace_block_tokens, workload.traceBlockTokens);
@@ -48,6 +50,24 @@ export function requireSameRun(served: Served, { source, scenario, workload }: {
   require('deployment.agg.tp', config.load_model.shard.tp, pool!.tp);
   require('workload.load', config.load.kind === 'closed' ? `concurrency ${config.load.concurrency}` : 'speedup 1', load.kind === 'concurrency' ? `concurrency ${load.concurrency}` : load.kind === 'speedup' ? `speedup ${load.speedup}` : load.kind);
   if (deployment.model !== null) require('deployment.model', geometryHash(config.load_model.model), geometryHash(geometryOf(requireModel(deployment.model))));
+}
+
+/** Throws `InputError` (`E-TWIN`) unless the profile of the twin is of the precisions, graphs and GPU that served. */
+export function requireSameMachine({ file, head: { config, capabilities } }: Served, { timing }: Scenario, source: string): void {
+  if (timing.source !== 'measured' || timing.path === undefined) return;
+  const { identity, provenance } = readMeasuredProfile(timing.path);
+  const require = (what: string, real: string, twin: string): void => {
+    if (real !== twin) throw new InputError({ code: 'E-TWIN', file: source, path: 'timing.path', what: `the profile's ${what} is ${twin}, the served run '${file}' had ${real}`, hint: 'take a profile measured on the GPU that served' });
+  };
+  const { weights, kv } = config.load_model.dtype;
+  require('precision', `${weights} with a ${kv} cache`, `${identity.dtype.weights} with a ${identity.dtype.kv} cache`);
+  require('list of graphs', config.graphs.join(', '), servedGraphs(identity.graphs, config.scheduler.max_num_seqs).join(', '));
+  if (capabilities.kind === 'cuda' && provenance.kind === 'cuda') require('GPU', capabilities.gpu.name, provenance.gpu);
+}
+
+/** Graphs that a scheduler of so many sequences can fill: those beyond would be captured for nothing. */
+export function servedGraphs(graphs: readonly number[], maxNumSeqs: number): number[] {
+  return graphs.filter((_, index) => index === 0 || graphs[index - 1]! < maxNumSeqs);
 }
 
 /** Whether the twin runs with the very profile that the slice was made for: then nothing could be fitted to the served run. */

@@ -9,7 +9,7 @@ import { shardOf } from './shard.js';
 
 /** Forward-pass metrics that Dynamo's workers log (`DYN_FPM_TRACE=1`, `DYN_FPM_MODE=full`). */
 
-/** First passes of a worker: compiling, capturing, cold caches. */
+/** First passes of a worker after each start: compiling, capturing, cold caches. */
 const WARM_UP = 50;
 /** Share of shapes seen more than once whose slowest pass takes this many times the quickest: then passes were merged. */
 const MERGED = { share: 0.05, ratio: 2 };
@@ -27,11 +27,13 @@ const scheduledSchema = z.looseObject({
   past_kv_lengths: z.array(whole).nullish(),
 });
 type Scheduled = z.infer<typeof scheduledSchema>;
-const metricsSchema = z.looseObject({ worker_id: z.union([z.string(), z.number()]), dp_rank: whole.default(0), counter_id: whole, wall_time: z.number() });
+const metricsSchema = z.looseObject({ worker_id: z.union([z.string(), z.number()]), dp_rank: whole.default(0), counter_id: whole, wall_time: z.number().nullable() });
 
 /** One rank's part of a pass. */
 interface Logged {
   readonly worker: string;
+  /** How often the worker was started anew before: it keeps its name and counts from 0 again. */
+  readonly epoch: number;
   readonly rank: number;
   readonly counter: number;
   readonly seconds: number;
@@ -53,10 +55,11 @@ interface Shape {
 }
 
 /**
- * Reads a log, or the `.jsonl[.gz]` files of a folder; lines are metrics or `{"event": {"fpm": …}}`. A pass is a worker's `counter_id`, as its
- * slowest rank ran it. Exact sequences where `extend_lengths` and `past_kv_lengths` exist, else some with the logged sums and variances
- * (flag `synthesised_sequences`). Equal passes are one record. Throws `E-MISSING` for what a log never says (model, hardware, tp, engine), for
- * SGLang without `--overlap-off`, `E-ROW` where passes were merged all the same, `E-SYNTAX` with file and line.
+ * Reads a log, or the `.jsonl[.gz]` files of a folder; lines are metrics or `{"event": {"fpm": …}}`, other events count as left out. A pass is a
+ * worker's `counter_id`, as its slowest rank ran it; where a rank repeats one, the worker was started anew. Exact sequences where
+ * `extend_lengths` and `past_kv_lengths` exist, else some with the logged sums and variances (flag `synthesised_sequences`). Equal passes are one
+ * record. Throws `E-MISSING` for what a log never says (model, hardware, tp, engine), for SGLang without `--overlap-off`, `E-ROW` where passes
+ * were merged all the same, `E-SYNTAX` with file and line.
  */
 export async function importFpmLog(source: string, options: ImportOptions, tally: Tally): Promise<Imported> {
   const model = said(null, options.model, '--model', 'the model', source);
@@ -87,16 +90,21 @@ export async function importFpmLog(source: string, options: ImportOptions, tally
   return builder.finish(source, tally);
 }
 
+/** By worker and rank: how often it was started anew, and the passes seen since. */
+type Starts = Map<string, { readonly epoch: number; readonly counters: Set<number> }>;
+
 /** Of every pass the rank that took longest. */
 async function slowestRanks(source: string, tally: Tally): Promise<Logged[]> {
   const passes = new Map<string, Logged>();
+  const starts: Starts = new Map();
   for await (const line of jsonLines(jsonlFiles(source), () => tally.drop('last line, cut off'))) {
-    const logged = loggedOf(line);
-    if (logged === null) {
-      tally.drop('idle');
+    const found = loggedOf(line);
+    if (typeof found === 'string') {
+      tally.drop(found);
       continue;
     }
-    const key = `${logged.worker} ${logged.counter}`;
+    const logged = { ...found, epoch: epochOf(starts, found) };
+    const key = `${logged.worker} ${logged.epoch} ${logged.counter}`;
     const before = passes.get(key);
     if (before === undefined) passes.set(key, logged);
     else {
@@ -108,28 +116,41 @@ async function slowestRanks(source: string, tally: Tally): Promise<Logged[]> {
   return [...passes.values()];
 }
 
-/** Null for a heartbeat or a pass without work. Throws `E-ROW`. */
-function loggedOf({ value, file, line }: JsonLine): Logged | null {
-  const event = value['event'] as Readonly<Record<string, unknown>> | undefined;
-  const fpm = event === undefined ? value : event['fpm'];
+/** How often a rank was started anew before this pass of it, which is added. */
+function epochOf(starts: Starts, { worker, rank, counter }: Omit<Logged, 'epoch'>): number {
+  const key = `${worker} ${rank}`;
+  let start = starts.get(key) ?? { epoch: 0, counters: new Set() };
+  if (start.counters.has(counter)) start = { epoch: start.epoch + 1, counters: new Set() };
+  starts.set(key, start);
+  start.counters.add(counter);
+  return start.epoch;
+}
+
+/** A rank's part of a pass, or why the line is none. Throws `E-ROW`. */
+function loggedOf({ value, file, line }: JsonLine): Omit<Logged, 'epoch'> | string {
+  const event = value['event'];
+  const fpm = event === undefined ? value : (event as Readonly<Record<string, unknown>> | null)?.['fpm'];
+  if (fpm === undefined) return 'event of another kind';
   const metrics = metricsSchema.safeParse(fpm);
   const scheduled = scheduledSchema.safeParse((fpm as Readonly<Record<string, unknown>> | undefined)?.['scheduled_requests'] ?? fpm);
   const error = metrics.error ?? scheduled.error;
   if (error !== undefined) throw new InputError({ code: 'E-ROW', file, line, path: error.issues[0]!.path.join('.'), what: error.issues[0]!.message, hint: 'forward-pass metrics have worker_id, counter_id, wall_time and scheduled_requests' });
   const { worker_id: worker, dp_rank: rank, counter_id: counter, wall_time: seconds } = metrics.data!;
   const { num_prefill_requests: prefills, num_decode_requests: decodes } = scheduled.data!;
-  if (prefills + decodes === 0 || !(seconds > 0)) return null;
+  if (prefills + decodes === 0) return 'idle';
+  if (seconds === null || seconds <= 0) return 'pass without a time';
   return { worker: String(worker), rank, counter, seconds, scheduled: scheduled.data!, ranks: 1, file, line };
 }
 
 function warmPasses(passes: readonly Logged[], tally: Tally): Logged[] {
-  const workers = new Map<string, Logged[]>();
+  const starts = new Map<string, Logged[]>();
   for (const pass of passes) {
-    const own = workers.get(pass.worker);
-    if (own === undefined) workers.set(pass.worker, [pass]);
+    const key = `${pass.worker} ${pass.epoch}`;
+    const own = starts.get(key);
+    if (own === undefined) starts.set(key, [pass]);
     else own.push(pass);
   }
-  return [...workers.values()].flatMap((own) => {
+  return [...starts.values()].flatMap((own) => {
     const inOrder = own.sort((a, b) => a.counter - b.counter);
     tally.drop(`first ${WARM_UP} passes of a worker`, Math.min(WARM_UP, inOrder.length));
     return inOrder.slice(WARM_UP);

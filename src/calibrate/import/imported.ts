@@ -143,7 +143,7 @@ export function importRecord(bare: BarePoint, { median_ms, ...known }: Timed): G
   };
 }
 
-/** Gathers records, their identities and models; `finish` holds out a fifth of each family. Throws `E-ROW` when nothing is left. */
+/** Gathers records, their identities and models; `finish` holds out about a fifth of each family (`holdOut`). Throws `E-ROW` when nothing is left. */
 export class RecordBuilder {
   readonly identities = new Identities();
   private readonly models = new Map<string, MeasuredModel>();
@@ -162,6 +162,6 @@ export class RecordBuilder {
     const reasons = tally.dropped.slice(0, 5).map(({ why, rows }) => `${rows} × ${why}`);
     if (this.records.length === 0) throw new InputError({ code: 'E-ROW', file: source, what: `holds no usable row${reasons.length > 0 ? `: ${reasons.join('; ')}` : ''}`, hint: 'give a source with measurements of the kinds that are read' });
     const kept = lastOfEach(this.records);
-    return { shape: 'records', measurements: { identities: this.identities.list, models: [...this.models.values()], records: holdOut(kept), rejected: [] } };
+    return { shape: 'records', measurements: { identities: this.identities.list, models: [...this.models.values()], records: holdOut(kept, (identity) => this.identities.list[identity]!.source === 'fpm-log') } };
   }
 }

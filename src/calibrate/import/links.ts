@@ -65,8 +65,10 @@ function lowest(loss: (at: number) => number, from: number, to: number): number 
 }
 
 /** A link as measured under one name. */
-export interface FittedLink extends LinkFit {
+export interface FittedLink extends Omit<LinkFit, 'alphaUs'> {
   readonly name: string;
+  /** Null: unknown, of transfers of one size or rates alone. */
+  readonly alphaUs: number | null;
   /** Bandwidth each way while both ways are busy over that of one way alone; null = not measured. */
   readonly bidirectional: number | null;
   /** What every further piece of a transfer costs, µs; null = not measured. */
@@ -74,7 +76,7 @@ export interface FittedLink extends LinkFit {
 }
 
 /**
- * Links of measured transfers, by name. Rows with a bandwidth and no size give a bandwidth alone (α 0), those with a time alone no link.
+ * Links of measured transfers, by name. Rows of one size, or with a bandwidth and no size, give a bandwidth alone, those with a time alone no link.
  * A name that differs by `bidirectional` alone is the same link both ways at once.
  */
 export function fitLinks(rows: readonly LinkRow[]): FittedLink[] {
@@ -102,7 +104,7 @@ function fitGroup(name: string, rows: readonly LinkRow[]): FittedLink | null {
   const alone = ({ bytes }: { readonly bytes: number }): number => fit.alphaUs + bytes / (fit.gbPerS * 1000);
   const pieces = whole.length === 0 ? [] : sized.filter(({ blocks }) => blocks > 1).map((row) => (row.time_us - alone(row)) / (row.blocks - 1));
   const bothWays = rows.filter(({ bidirectional }) => bidirectional).flatMap((row) => (row.bytes !== null && row.time_us !== null ? [alone({ bytes: row.bytes }) / row.time_us] : row.gb_per_s === null ? [] : [row.gb_per_s / fit.gbPerS]));
-  return { ...fit, name, bidirectional: median(bothWays), blockUs: pieces.length === 0 ? null : Math.max(0, median(pieces)!) };
+  return { ...fit, name, alphaUs: new Set(transfers.map(({ bytes }) => bytes)).size > 1 ? fit.alphaUs : null, bidirectional: median(bothWays), blockUs: pieces.length === 0 ? null : Math.max(0, median(pieces)!) };
 }
 
 function rateOnly(rates: readonly number[]): LinkFit {

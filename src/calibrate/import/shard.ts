@@ -24,7 +24,7 @@ export function shardOf(name: string, tp: number, weights: MatrixType | undefine
 }
 
 /** Why a shard never runs an operator; null = it does. Of matrix products only the precision is asked. */
-export function outsideShard(point: BarePoint, { geometry, tp, dtype }: Shard): string | null {
+export function outsideShard(point: BarePoint, { geometry, tp, dtype }: Pick<Shard, 'geometry' | 'tp' | 'dtype'>): string | null {
   const { heads, kv_heads: kvHeads, head_dim: width, hidden, moe } = geometry;
   switch (point.kind) {
     case 'attn_ctx':
@@ -42,7 +42,7 @@ export function outsideShard(point: BarePoint, { geometry, tp, dtype }: Shard): 
 }
 
 /** Of the measured sites `N K` of one precision those the shard multiplies, and the nearest few where one was not measured. */
-export function sitesOf({ geometry, tp, dtype }: Shard, precision: MatrixType, measured: ReadonlySet<string>): Set<string> {
+export function sitesOf({ geometry, tp, dtype }: Pick<Shard, 'geometry' | 'tp' | 'dtype'>, precision: MatrixType, measured: ReadonlySet<string>): Set<string> {
   const sites = new Set<string>();
   const all = [...measured].map((site) => site.split(' ').map(Number) as [number, number]);
   for (const { n, k } of shardMatrices(geometry, tp, dtype.weights).filter((matrix) => matrix.dtype === precision)) {

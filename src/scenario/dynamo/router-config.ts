@@ -5,11 +5,11 @@ import { JsonReader, boolean, number, oneOf, parseJsonObject } from './json-args
 const READ = [
   'overlap_score_credit', 'overlap_score_credit_decay', 'prefill_load_scale', 'decode_active_request_weight', 'overlap_score_weight', 'router_temperature',
   'router_track_active_blocks', 'router_track_prefill_tokens', 'router_assume_kv_reuse', 'router_track_output_blocks', 'router_prefill_load_model',
-  'router_queue_threshold', 'shared_cache_multiplier', 'shared_cache_type', 'conditional_disagg_policy',
+  'router_queue_threshold', 'router_queue_policy', 'shared_cache_multiplier', 'shared_cache_type', 'conditional_disagg_policy',
 ] as const;
 /** Accepted by the reference and without effect in an offline replay. */
 const WITHOUT_EFFECT = [
-  'host_cache_hit_weight', 'disk_cache_hit_weight', 'use_kv_events', 'router_ttl_secs', 'router_approximate_cache_policy', 'router_predicted_ttl_secs', 'router_queue_policy',
+  'host_cache_hit_weight', 'disk_cache_hit_weight', 'use_kv_events', 'router_ttl_secs', 'router_approximate_cache_policy', 'router_predicted_ttl_secs',
   'router_policy_config', 'session_affinity_soft', 'router_event_threads', 'use_remote_indexer', 'serve_indexer', 'router_replica_sync', 'router_tracking_hash',
   'skip_initial_worker_wait',
 ] as const;
@@ -36,7 +36,6 @@ export function parseRouterConfig(text: string, source: string): { readonly rout
   const reader = new JsonReader(parseJsonObject(text, source));
   reader.onlyKnown(READ, WITHOUT_EFFECT);
   for (const key of WITHOUT_EFFECT) if (reader.has(key)) reader.ignore(key, 'has no effect in a replay');
-  if (reader.json.values['router_queue_threshold'] != null) reader.refuse('router_queue_threshold', 'router queueing is not supported yet', 'leave it out');
   if (reader.json.values['conditional_disagg_policy'] != null) reader.refuse('conditional_disagg_policy', 'conditional disaggregation is not supported yet', 'leave it out');
   if (reader.get('router_track_output_blocks', boolean, false)) reader.refuse('router_track_output_blocks', 'tracking of output blocks is not supported yet', 'set it to false');
   if (reader.get('router_prefill_load_model', oneOf('none', 'aic'), 'none') !== 'none') reader.refuse('router_prefill_load_model', 'prefill-load estimation is not supported yet', "use 'none'");
@@ -55,6 +54,16 @@ export function parseRouterConfig(text: string, source: string): { readonly rout
     trackPrefillTokens: reader.get('router_track_prefill_tokens', boolean, true),
     assumeKvReuse: reader.get('router_assume_kv_reuse', boolean, true),
   };
+  const queue = queueOf(reader);
   reader.check();
-  return { router, warnings: reader.warnings };
+  return { router: queue ? { ...router, queue } : router, warnings: reader.warnings };
+}
+
+/** Absent without a threshold: nothing waits then. */
+function queueOf(reader: JsonReader): RouterSpec['queue'] {
+  const hasThreshold = reader.json.values['router_queue_threshold'] != null;
+  const policy = reader.get('router_queue_policy', oneOf('fcfs', 'wspt', 'lcfs'), 'fcfs');
+  if (hasThreshold) return { policy, threshold: reader.get('router_queue_threshold', number(0), 0) };
+  if (reader.has('router_queue_policy')) reader.ignore('router_queue_policy', 'has no effect without router_queue_threshold');
+  return undefined;
 }

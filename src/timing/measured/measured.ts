@@ -8,7 +8,7 @@ import { measuredBreakdown } from './explain.js';
 import { passOperators, type HostTimes, type PassOperators } from './law.js';
 import { MeasuredTiming, type MeasuredPasses } from './measured-timing.js';
 import { modelGeometry } from './model-geometry.js';
-import type { MeasuredProfile } from './profile-schema.js';
+import { HOST_IN_PASSES, reducesText, type MeasuredProfile } from './profile-schema.js';
 import { checkProfile, findProfile, type FoundProfile, type MeasuredQuestion } from './profiles.js';
 import { ratesOf, shareOf } from './share.js';
 
@@ -34,7 +34,7 @@ export function measuredTiming(spec: Pick<TimingSpec, 'path' | 'overheadMs' | 'm
     known.set(key, timing);
   }
   const evidence = evidenceOf(found, question, operators.communication, spec.overheadMs, keepsHost);
-  return { timing, breakdown: measuredBreakdown(passes, `${profile.identity.engine.name} ${profile.identity.engine.version}`), description: { source: 'measured', calibration: calibrationText(profile, evidence), errorPct: { ttft: heldOut(profile, 'prefill'), tpot: heldOut(profile, 'decode') }, interval: null, evidence: 'measured passes', group: `measured ${profile.name}`, measured: evidence } };
+  return { timing, breakdown: measuredBreakdown(passes, `${profile.identity.engine.name} ${profile.identity.engine.version}`), description: { source: 'measured', calibration: calibrationText(profile, evidence), errorPct: { ttft: heldOutPct(profile, ['prefill', 'mixed']), tpot: heldOutPct(profile, ['decode']) }, interval: null, evidence: 'measured passes', group: `measured ${profile.name}`, measured: evidence } };
 }
 
 function requireProfile(path: string | undefined, question: MeasuredQuestion): FoundProfile {
@@ -53,7 +53,8 @@ function operatorsOf(profile: MeasuredProfile, { model, hardware, engine, layout
   const gpu = requireHardware(hardware);
   const { geometry } = modelGeometry(requireModel(model)) as { readonly geometry: Geometry };
   const share = shareOf(geometry, layout.tp, profile.identity.dtype);
-  const communication = communicationOf(gpu, engine, layout.tp, share);
+  // An import's passes were fitted with the curve of their own engine taken off.
+  const communication = communicationOf(gpu, profile.provenance.kind === 'import' ? profile.identity.engine : engine, layout.tp, share);
   if (communication === null) throw new InputError({ code: 'E-HARDWARE', path: 'deployment', what: `no measured all-reduce over ${layout.tp} GPUs on ${hardware}`, hint: "use another tp, or 'timing: roofline'" });
   return { operators: passOperators(profile, ratesOf(gpu), share, communication.us), communication: layout.tp === 1 ? null : communication.source };
 }
@@ -74,7 +75,7 @@ function hostOf({ host }: MeasuredProfile, overheadMs: number | null | undefined
 }
 
 function evidenceOf({ profile, proxy }: FoundProfile, { engine }: MeasuredQuestion, communication: string | null, overheadMs: number | null | undefined, keepsHost: boolean): MeasuredEvidence {
-  const { identity, provenance, errors, host } = profile;
+  const { identity, provenance, errors } = profile;
   const own = `${identity.engine.name} ${identity.engine.version}`;
   return {
     profile: profile.name,
@@ -82,16 +83,23 @@ function evidenceOf({ profile, proxy }: FoundProfile, { engine }: MeasuredQuesti
     errors: errors.holdout,
     accepted: profile.accepted,
     measured: provenance.kind === 'fake' ? [] : ['compute', ...(profile.links.length > 0 ? ['copies'] : [])],
-    modelled: [...(provenance.kind === 'fake' ? ['everything: synthetic'] : []), ...(communication === null ? [] : [`${communication} (error unknown)`])],
-    host: overheadMs != null ? `${overheadMs} ms a pass, as set` : host.source === 'none' || !keepsHost ? 'none (optimistic)' : own,
+    modelled: [...(provenance.kind === 'fake' ? ['everything: synthetic'] : []), ...(communication === null ? [] : [reducesText(communication, profile)])],
+    host: hostText(profile, own, overheadMs, keepsHost),
     clocks: provenance.clocks,
     proxy: proxy ? `${own} for ${engine.name} ${engine.version}` : null,
   };
 }
 
-function heldOut({ errors }: MeasuredProfile, family: string): number | null {
-  const found = errors.holdout[family];
-  return found === undefined ? null : Number(found.median.toFixed(2));
+/** The largest held-out p90 of some families, percent (spec calibration 7.3); null = unknown: none was judged, or no GPU was measured. */
+function heldOutPct({ errors, provenance }: MeasuredProfile, families: readonly string[]): number | null {
+  const found = provenance.kind === 'fake' ? [] : families.flatMap((family) => errors.holdout[family]?.p90 ?? []);
+  return found.length === 0 ? null : Number(Math.max(...found).toFixed(2));
+}
+
+function hostText({ host }: MeasuredProfile, own: string, overheadMs: number | null | undefined, keeps: boolean): string {
+  const set = overheadMs == null ? '' : `${overheadMs} ms a pass, as set`;
+  if (host.source === 'in passes') return set === '' ? HOST_IN_PASSES : `${HOST_IN_PASSES}, and ${set}`;
+  return set !== '' ? set : host.source === 'none' || !keeps ? 'none (optimistic)' : own;
 }
 
 function calibrationText({ name, identity, provenance, accepted, errors }: MeasuredProfile, { modelled, measured, host, clocks, proxy }: MeasuredEvidence): string {

@@ -74,8 +74,11 @@ export const measuredProfileSchema = z.strictObject({
     gen: z.array(z.tuple([z.number(), z.number(), z.number()])),
   }),
   structure: z.strictObject({ rho: fitted, kappa: fitted, lambda: fitted, g_layer_us: fitted, g_pass_us: fitted }),
-  /** Added to every pass, as single passes show it or (served) as those of a serving run do, with scheduling; the launches of an eager pass and of a graph bound it from below. */
-  host: z.strictObject({ source: z.enum(['measured', 'served', 'none']), h0_ms: fitted, h1_ms: fitted, h2_ms: fitted, launch_us: fitted, graph_us: fitted }),
+  /**
+   * Added to every pass, as single passes show it or (served) as those of a serving run do, with scheduling; the launches of an eager pass and of a
+   * graph bound it from below. `in passes`: they were timed by the host's clock, so that its time is in them already.
+   */
+  host: z.strictObject({ source: z.enum(['measured', 'served', 'in passes', 'none']), h0_ms: fitted, h1_ms: fitted, h2_ms: fitted, launch_us: fitted, graph_us: fitted }),
   /** Time of tensor parallelism's all-reduce is never measured on one GPU. */
   comm: z.strictObject({ source: z.string(), measured: z.literal(false) }).nullable(),
   links: z.array(z.strictObject({ name: z.string(), alpha_us: z.number().min(0), gb_per_s: z.number().positive(), bidirectional: z.number().nullable(), block_us: z.number().nullable(), n: z.number().int(), median_pct: z.number() })),
@@ -95,3 +98,11 @@ export const measuredProfileSchema = z.strictObject({
 });
 export type MeasuredProfile = z.infer<typeof measuredProfileSchema>;
 export type FamilyErrors = z.infer<typeof familyErrors>;
+
+/** Where host time is that passes timed by the host's clock hold, in words. */
+export const HOST_IN_PASSES = 'in the passes (host clock)';
+
+/** All-reduces by a curve, in words: those of an engine's passes were in the times that errors are of. */
+export function reducesText(source: string, { provenance }: Pick<MeasuredProfile, 'provenance'>): string {
+  return `${source} (${provenance.kind === 'import' ? 'within the errors of passes' : 'error unknown'})`;
+}

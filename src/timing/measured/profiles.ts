@@ -18,19 +18,19 @@ import { measuredProfileSchema, type MeasuredProfile } from './profile-schema.js
 export const PROFILE_FILE = 'profile.yaml';
 
 const SHIPPED = fileURLToPath(new URL('../../../engines/profiles/', import.meta.url));
-const read = new Map<string, MeasuredProfile>();
+const read = new Map<string, { readonly text: string; readonly profile: MeasuredProfile }>();
 
 /** True for a folder that holds a profile.yaml, and for such a file. */
 export function isMeasuredProfile(path: string): boolean {
   return basename(path) === PROFILE_FILE ? existsSync(path) : existsSync(join(path, PROFILE_FILE));
 }
 
-/** A profile that `calibrate fit` wrote, by its folder or its profile.yaml; read once. Throws `InputError`: `E-FILE`, `E-PROFILE`. */
+/** A profile that `calibrate fit` wrote, by its folder or its profile.yaml; parsed once while it stays as it is. Throws `InputError`: `E-FILE`, `E-PROFILE`. */
 export function readMeasuredProfile(path: string): MeasuredProfile {
   const file = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? join(path, PROFILE_FILE) : path;
-  const known = read.get(file);
-  if (known !== undefined) return known;
   const text = readText(file);
+  const known = read.get(file);
+  if (known?.text === text) return known.profile;
   const refuse = (where: string, what: string): InputError => new InputError({ code: 'E-PROFILE', file, ...(where === '' ? {} : { path: where }), what, hint: "write it with 'dynotwin calibrate fit'" });
   let data: unknown;
   try {
@@ -40,7 +40,7 @@ export function readMeasuredProfile(path: string): MeasuredProfile {
   }
   const checked = measuredProfileSchema.safeParse(data);
   if (!checked.success) throw refuse(checked.error.issues[0]!.path.join('.'), checked.error.issues[0]!.message);
-  read.set(file, checked.data);
+  read.set(file, { text, profile: checked.data });
   return checked.data;
 }
 
@@ -121,7 +121,7 @@ function match(profile: MeasuredProfile, { model, hardware, engine, layout, quan
 }
 
 /** `0.24` of `0.24.1`. */
-function minor(version: string): string {
+export function minor(version: string): string {
   return version.split('.').slice(0, 2).join('.');
 }
 

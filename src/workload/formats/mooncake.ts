@@ -19,7 +19,7 @@ export interface MooncakeOptions {
   readonly delta?: boolean;
 }
 
-type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay' | 'output_token_ids';
+type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay' | 'output_token_ids' | 'priority' | 'strict_priority';
 const FIELDS = new Map<string, Field>([
   ['timestamp', 'timestamp'],
   ['created_time', 'timestamp'],
@@ -32,6 +32,8 @@ const FIELDS = new Map<string, Field>([
   ['delay', 'delay'],
   ['delay_ms', 'delay'],
   ['output_token_ids', 'output_token_ids'],
+  ['priority', 'priority'],
+  ['strict_priority', 'strict_priority'],
 ]);
 
 /** Fields that change what the file means: such a file is refused, not read halfway. */
@@ -45,8 +47,8 @@ const FOREIGN = new Map([
   ['requests', 'format weka'],
 ]);
 
-/** Hints to a router queue; nothing here reads them yet. */
-const UNREAD = new Set(['priority', 'strict_priority', 'policy_class', 'routing_constraints']);
+/** Hints to a router; nothing here reads them yet. */
+const UNREAD = new Set(['policy_class', 'routing_constraints']);
 
 interface Session {
   readonly index: number;
@@ -122,7 +124,9 @@ class MooncakeReader {
     const outputTokens = this.outputTokens(fields.output_length);
     const authored = this.authored(fields.output_token_ids, outputTokens);
     const timing = this.timing(fields);
-    this.builder.addRequest({ ...timing, promptTokens, outputTokens, ...(authored && { authored }) }, hashIds);
+    const priority = this.hint('priority', fields.priority, -(2 ** 31), 2 ** 31 - 1);
+    const strictPriority = this.hint('strict_priority', fields.strict_priority, 0, 2 ** 32 - 1);
+    this.builder.addRequest({ ...timing, promptTokens, outputTokens, priority, strictPriority, ...(authored && { authored }) }, hashIds);
     this.lines.push(this.line);
   }
 
@@ -282,6 +286,13 @@ class MooncakeReader {
     if (value < 0) throw this.refused(field, 'is negative', hint);
     if (!Number.isInteger(value)) throw this.refused(field, 'is not a whole number', hint);
     return value;
+  }
+
+  /** 0 where absent. */
+  private hint(field: Field, value: unknown, least: number, most: number): number {
+    if (value === undefined) return 0;
+    if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) throw this.refused(field, `is not a whole number from ${least} to ${most}`, 'leave it out for 0');
+    return value as number;
   }
 
   private atMostMax(field: Field, tokens: number): number {

@@ -33,6 +33,8 @@ export function mooncakeText(given: Workload): string {
         output_length: workload.outputTokens[r],
         hash_ids: ids.slice(hashOffsets[r], hashOffsets[r + 1]),
         ...(tokens.length > 0 && { output_token_ids: tokens }),
+        ...(workload.priority?.[r] ? { priority: workload.priority[r] } : {}),
+        ...(workload.strictPriority?.[r] ? { strict_priority: workload.strictPriority[r] } : {}),
       }),
     );
   }

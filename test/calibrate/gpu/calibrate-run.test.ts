@@ -1,12 +1,13 @@
-import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readMeasurementFiles } from '../../../src/calibrate/gpu/measurement-files.js';
+import { buildPlan } from '../../../src/calibrate/gpu/plan.js';
 import { registerCalibrateRun, runPlan, type CalibrateRunOptions } from '../../../src/cli/calibrate-run.js';
-import { InputError } from '../../../src/core/problem.js';
-import { decode, FAKE, gemm, LOAD, named, prefill, resultsOf, run, steps, workFolder } from './measuring.js';
+import { InputError, RunError } from '../../../src/core/problem.js';
+import { decode, FAKE, gemm, LOAD, named, prefill, resultsOf, run, steps, workFolder, type Steps } from './measuring.js';
 
 let printed = '';
 beforeEach(() => {
@@ -20,6 +21,9 @@ afterEach(() => vi.restoreAllMocks());
 
 const disk = named({ kind: 'disk', mode: 'eager', op: 'read', bytes: 1 << 20 });
 const PLAN = steps(LOAD, gemm(1), gemm(16), decode(8, 512), prefill(512), named({ kind: 'pass', mode: 'eager', seqs: [[64, 0], [1, 100]], rows: 2 }), disk);
+
+/** Enough to fit. */
+const enough = (...tps: number[]): Steps => buildPlan({ model: 'Qwen/Qwen3-0.6B', hardware: 'h200_sxm', tps, budgetS: 240 }).sections.flatMap(({ load, points }) => steps(load, ...points));
 
 function setup(plan = PLAN, header = {}): { folder: string; options: CalibrateRunOptions; file: string } {
   const { folder, plan: file } = workFolder(plan, header);
@@ -51,6 +55,64 @@ describe('calibrate run', { timeout: 60_000 }, () => {
     registerCalibrateRun(calibrate);
     await calibrate.parseAsync(['run', '--plan', options.plan, '--worker', FAKE, '-o', options.out, '--quiet', '--no-fit'], { from: 'user' });
     expect(resultsOf(file)).toHaveLength(6);
+  });
+
+  /** What the whole command prints, and what it throws. */
+  async function command(...args: string[]): Promise<{ readonly text: string; readonly error: unknown }> {
+    const calibrate = new Command('calibrate').exitOverride();
+    registerCalibrateRun(calibrate);
+    printed = '';
+    const error = await calibrate.parseAsync(['run', '--quiet', ...args], { from: 'user' }).then(() => null, (thrown: unknown) => thrown);
+    return { text: printed, error };
+  }
+  /** A worker as `--worker` takes it. */
+  const standIn = (folder: string, ...options: string[]): string => {
+    const file = join(folder, 'stand-in.mjs');
+    writeFileSync(file, `process.argv.push(...${JSON.stringify(options)}); await import(${JSON.stringify(FAKE)});`);
+    return file;
+  };
+
+  it('fits the degrees that were measured, says why others were not, and fails', async () => {
+    const plan = enough(1, 2);
+    const { options, folder } = setup(plan);
+    const { text, error } = await command('--plan', options.plan, '--worker', standIn(folder, '--load-oom', '2'), '-o', options.out);
+    expect(error).toBeInstanceOf(RunError);
+    expect(text).toMatch(new RegExp(`written to ${join(options.out, 'profile-tp1')}\n`));
+    expect(text).toMatch(/^tp 2 is not fitted: no pass was measured \(\d+ oom\)$/m);
+    expect(existsSync(join(options.out, 'profile-tp1', 'profile.yaml'))).toBe(true);
+    expect(existsSync(join(options.out, 'profile-tp2'))).toBe(false);
+    // What needs no model was measured beside the one that did not fit.
+    expect(readMeasurementFiles(options.out).records.flatMap(({ record }) => (record.tp === 2 && record.kind !== 'pass' ? [record.status] : []))).toSatisfy((states: string[]) => states.length > 0 && states.every((state) => state === 'ok'));
+  });
+
+  it('fits what was measured when the budget ends, and says what it lacks', async () => {
+    const { options } = setup(PLAN, { budget_s: 5 });
+    const none = await command('--plan', options.plan, '--worker', 'fake', '-o', options.out);
+    expect(none.text).toMatch(/out of budget, 6 points left.*\ntp 1 is not fitted: no pass was measured$/m);
+    expect(String(none.error)).toMatch(/error E-MISSING: tp 1 is not fitted: no pass was measured; add --resume to measure what is left/);
+    expect(none.error).toBeInstanceOf(RunError);
+    const few = setup();
+    const { error } = await command('--plan', few.options.plan, '--worker', 'fake', '-o', few.options.out);
+    expect(error).toBeInstanceOf(RunError);
+    expect(String(error)).toMatch(/tp 1 is not fitted: gemm bf16: 2 /);
+    const cut = setup([...enough(1), { point: { ...gemm(7), est_s: 1000 } }]);
+    const { text } = await command('--plan', cut.options.plan, '--worker', 'fake', '-o', cut.options.out);
+    expect(text).toMatch(/out of budget, 1 points left/);
+    expect(text).toContain(`written to ${join(cut.options.out, 'profile-tp1')}\n`);
+  });
+
+  it('deletes nothing that it needs', async () => {
+    const { options } = setup();
+    await runPlan(options);
+    const plan = join(options.out, 'plan.jsonl');
+    writeFileSync(plan, readFileSync(options.plan));
+    const worker = standIn(options.out);
+    const before = readdirSync(options.out);
+    for (const [option, change] of [['--plan', { plan }], ['--scratch', { scratch: options.out }], ['--worker', { worker }]] as const) {
+      await expect(runPlan({ ...options, ...change, overwrite: true })).rejects.toThrow(new RegExp(`error E-OUT: ${option}: '.*' lies in '.*', which --overwrite replaces`));
+      expect(readdirSync(options.out)).toEqual(before);
+    }
+    expect((await runPlan({ ...options, plan, resume: true })).end).toEqual({ reason: 'complete', left: 0 });
   });
 
   it('goes on where it was killed, and says what is left', async () => {

@@ -9,7 +9,7 @@ import { PlanRun } from '../../../src/calibrate/gpu/plan-run.js';
 import type { Point } from '../../../src/calibrate/gpu/points.js';
 import { TIMEOUTS, WorkerDied, WorkerProcess, type Timeouts } from '../../../src/calibrate/gpu/worker-process.js';
 import { InputError, RunError } from '../../../src/core/problem.js';
-import { CUDA, decode, FAKE, gemm, hasPython, LOAD, LOAD_TP2, linesOf, prefill, repeated, resultsOf, steps, workFolder } from './measuring.js';
+import { CUDA, decode, FAKE, gemm, hasPython, LOAD, LOAD_TP2, linesOf, prefill, repeated, resultsOf, run, steps, workFolder } from './measuring.js';
 
 interface Setup {
   readonly plan: string;
@@ -63,12 +63,11 @@ describe.concurrent('a plan through a worker', { timeout: 60_000 }, () => {
     expect(end).toEqual({ reason: 'complete', left: 0 });
     expect(restarts).toEqual([]);
     expect(linesOf(out).map(({ type }) => type)).toEqual(['capabilities', 'model_ready', 'result', 'result', 'result', 'result', 'model_ready', 'result', 'end']);
-    const { head, models, records, rejected } = readMeasurementFiles(out);
+    const { head, models, records } = readMeasurementFiles(out);
     expect(head).toMatchObject({ kind: 'fake', plan_hash: readPlan(plan).header.plan_hash, hardware: 'h200_sxm' });
     expect(models.map(({ load }) => load)).toEqual([LOAD, LOAD_TP2]);
     expect(records.map(({ record, line }) => [record.pid, record.tp, line])).toEqual([...POINTS.map(({ pid }, index) => [pid, 1, index + 3]), [decode(8, 512).pid, 2, 8]]);
     expect(records.map(({ record }) => record.point)).toEqual([...POINTS, decode(8, 512)]);
-    expect(rejected).toEqual([]);
     const [one, , pass] = records.map(({ record }) => record);
     // Form B by hand: 4 + ((2·1·4096·1024 / 1e9 / .8)³ + ((2·4096·1024 + 2·4096 + 2·1024) / 4e6 / .85)³)^⅓ µs.
     expect(one!.median_ms).toBeCloseTo((4 + ((0.01048576 ** 3 + 2.4702494 ** 3) ** (1 / 3))) / 1000, 8);
@@ -158,10 +157,13 @@ describe.concurrent('a plan through a worker', { timeout: 60_000 }, () => {
     expect(records[2]).toMatchObject({ median_ms: null, wall_ms: null, flags: [], dtype: 'bf16' });
   });
 
-  it('writes all points of a model that does not fit as oom', async () => {
+  it('writes all passes of a model that does not fit as oom, and measures what needs none', async () => {
     const { plan, out } = workFolder([...steps(LOAD, gemm(1), decode(1, 64)), ...steps(LOAD_TP2, gemm(1), decode(1, 64))]);
     const { records } = await measure({ plan, out, options: ['--load-oom', '1'] });
-    expect(records.map(({ tp, status }) => [tp, status])).toEqual([[1, 'oom'], [1, 'oom'], [2, 'ok'], [2, 'ok']]);
+    const offline = `${out}.offline`;
+    await run(process.execPath, [FAKE, '--plan', plan, '--out', offline, '--load-oom', '1']);
+    expect(resultsOf(offline)).toEqual(resultsOf(out));
+    expect(records.map(({ tp, status }) => [tp, status])).toEqual([[1, 'ok'], [1, 'oom'], [2, 'ok'], [2, 'ok']]);
   });
 
   it('measures nothing on a model that computes wrong results', async () => {

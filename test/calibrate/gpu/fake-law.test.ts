@@ -74,6 +74,11 @@ describe("the stand-in's law", () => {
     expect([...pairs.map((pair) => pair(1).kind), 'host', 'pass'].sort()).toEqual([...fake.POINT_KINDS].sort());
   });
 
+  it('shares a link that is used both ways', () => {
+    const us = (direction: 'h2d' | 'd2h' | 'bidi'): number => fake.operator(named({ kind: 'copy', mode: 'eager', direction, bytes: 1 << 28, pinned: true, blocks: 0, gather: false }));
+    expect(us('bidi')).toBeGreaterThan(Math.max(us('h2d'), us('d2h')));
+  });
+
   it('scatters log-normally by the pid, and makes some points outliers', () => {
     const pids = Array.from({ length: 400 }, (_, index) => gemm(index + 1).pid);
     const z = pids.map((pid) => Math.log(fake.disturbance(pid, 0.02, 0)) / 0.02);

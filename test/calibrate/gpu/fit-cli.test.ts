@@ -1,13 +1,15 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { RunError } from '../../../src/core/problem.js';
+import { parse } from 'yaml';
+import { InputError, RunError } from '../../../src/core/problem.js';
+import { registerCalibrate } from '../../../src/cli/calibrate.js';
 import { fitMeasurements, registerCalibrateReport, validateProfile } from '../../../src/cli/calibrate-fit.js';
-import { writeNormalised } from '../../../src/calibrate/gpu/normalised.js';
+import { normalisedCsv } from '../../../src/calibrate/gpu/normalised.js';
 import { readMeasuredProfile } from '../../../src/timing/measured/profiles.js';
-import { measure, wholeWishes } from './fit-law.js';
+import { measure, wholeWishes, type Wish } from './fit-law.js';
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -29,9 +31,21 @@ async function printed(action: () => unknown): Promise<{ readonly text: string; 
 }
 
 const good = join(folder, 'good.csv');
-writeNormalised(good, measure(wholeWishes(), { sigma: 0 }));
+writeFileSync(good, normalisedCsv(measure(wholeWishes(), { sigma: 0 })));
 const lacking = join(folder, 'lacking.csv');
-writeNormalised(lacking, measure(wholeWishes().filter(({ body }) => body.kind !== 'copy'), { sigma: 0 }));
+const isMixed = ({ body }: Wish): boolean => body.kind === 'pass' && body.seqs.some(([fresh]) => fresh > 1) && body.seqs.some(([fresh]) => fresh === 1);
+writeFileSync(lacking, normalisedCsv(measure(wholeWishes().filter((wish) => !isMixed(wish)), { sigma: 0 })));
+const elsewhere = join(folder, 'elsewhere.csv');
+writeFileSync(elsewhere, normalisedCsv(measure(wholeWishes(), { sigma: 0.01, seed: 3 })));
+const few = join(folder, 'few.csv');
+writeFileSync(few, normalisedCsv(measure(wholeWishes().filter(({ body, split }) => body.kind === 'pass' && split === 'holdout' && body.seqs.length === 1), { sigma: 0.01, seed: 3 })));
+
+/** A profile's own measurements without those held out. */
+function onlyFitted(profile: string): string {
+  const file = join(folder, 'fitted.csv');
+  writeFileSync(file, readFileSync(join(profile, 'measurements.csv'), 'utf8').split('\n').filter((line) => !line.includes(',holdout,')).join('\n'));
+  return file;
+}
 
 describe('calibrate fit, validate and report', () => {
   it('write and print an accepted profile', async () => {
@@ -44,13 +58,25 @@ describe('calibrate fit, validate and report', () => {
     expect(text).toMatch(/^accepted$/m);
     expect(existsSync(join(out, 'profile.yaml'))).toBe(true);
 
-    const own = await printed(() => validateProfile(out, [good]));
-    expect(own.error).toBeNull();
-    expect(own.text).toContain('its own data: what was held out');
-    const other = await printed(() => validateProfile(out, [lacking]));
-    expect(other.text).toMatch(/other data: \d+ points/);
-    expect(other.text).toContain('copies: 0 measured, 8 needed');
-    expect(other.error).toBeInstanceOf(RunError);
+    const whole = await printed(() => validateProfile(out, [good]));
+    expect(whole.error).toBeNull();
+    expect(whole.text).toContain('its own data: 84 points held out, 271 fitted and so not judged');
+    expect(whole.text).toMatch(/^decode( +\d+( +-?[+\d.]+){3}){2} +held-out 3 \/ 8 \/ ±1.5$/m);
+    // The folder's own copy, whatever it calls held out: what was fitted is never judged.
+    const relabelled = join(folder, 'relabelled.csv');
+    writeFileSync(relabelled, readFileSync(join(out, 'measurements.csv'), 'utf8').replaceAll(',grid,ok,', ',holdout,ok,').replaceAll('""split"":""grid""', '""split"":""holdout""'));
+    const again = await printed(() => validateProfile(out, [relabelled]));
+    expect(again.text.match(/held out, (\d+) fitted/)![1]).toBe(whole.text.match(/held out, (\d+) fitted/)![1]);
+    expect(again.text).toContain('other data: 0 points');
+    const little = await printed(() => validateProfile(out, [few]));
+    expect(little.error).toBeNull();
+    expect(little.text).toMatch(/^prefill +8 /m);
+    expect(little.text).toMatch(/^decode +0 /m);
+    const fitted = await printed(() => validateProfile(out, [onlyFitted(out)]));
+    expect(String(fitted.error)).toContain('gemm: 0 held out, 8 needed');
+    const other = await printed(() => validateProfile(out, [elsewhere]));
+    expect(other.text).toMatch(/0 points held out, 0 fitted and so not judged; other data: \d{3} points/);
+    expect(other.error).toBeNull();
 
     const page = join(folder, 'page.html');
     const calibrate = new Command('calibrate');
@@ -64,10 +90,51 @@ describe('calibrate fit, validate and report', () => {
   it('write a profile that is not accepted, and fail', async () => {
     const out = join(folder, 'lacking');
     const { text, error } = await printed(() => fitMeasurements([lacking], { out }));
-    expect(text).toContain('not accepted:\n  copies: 0 held out, 8 needed');
+    expect(text).toContain('not accepted:\n  mixed: 0 held out, 8 needed');
     expect(error).toBeInstanceOf(RunError);
     expect((error as RunError).problem.code).toBe('E-PROFILE-UNACCEPTED');
-    expect(readMeasuredProfile(out)).toMatchObject({ accepted: false, reasons: ['copies: 0 held out, 8 needed'] });
+    expect(readMeasuredProfile(out)).toMatchObject({ accepted: false, reasons: ['mixed: 0 held out, 8 needed'] });
+  });
+
+  /** What the whole command prints, and what it throws. */
+  async function command(...args: string[]): ReturnType<typeof printed> {
+    const program = new Command().exitOverride();
+    registerCalibrate(program);
+    return printed(() => program.parseAsync(['calibrate', ...args], { from: 'user' }));
+  }
+
+  it('give what validate says as data, too', async () => {
+    const out = join(folder, 'good');
+    const { text, error } = await command('validate', out, good, '--format', 'json');
+    expect(error).toBeNull();
+    expect(JSON.parse(text)).toMatchObject({ schema: 'dynotwin.profile-validation/1', profile: 'test-8b-h200_sxm-bf16-tp1', points: { others: 0 }, accepted: true, reasons: [], errors: { 'held-out': { decode: { n: expect.any(Number) as unknown } } } });
+    expect(parse((await command('validate', out, good, '--format', 'yaml')).text)).toEqual(JSON.parse(text));
+    expect((await command('validate', out, good, '--format', 'csv')).text).toMatch(/^points,family,n,median,p90,signed\r?\nheld-out,gemm,/);
+  });
+
+  it('say what was given in place of data or of a profile, and which option', async () => {
+    const [nothing, empty, run] = ['nothing', 'empty.jsonl', 'run'].map((name) => join(folder, name)) as [string, string, string];
+    mkdirSync(nothing);
+    writeFileSync(empty, '');
+    mkdirSync(run);
+    writeFileSync(join(run, 'measurements.jsonl'), '');
+    const refused = async (expected: string, ...args: string[]): Promise<void> => {
+      const { text, error } = await command(...args);
+      expect([text, String(error)]).toEqual(['', expect.stringContaining(expected)]);
+      expect(error).toBeInstanceOf(InputError);
+    };
+    const kinds = 'serving rows are CSV with columns such as id, model_path, isl, silicon_ttft_ms; measurements the folder of';
+    for (const verb of ['fit', 'validate']) {
+      await refused(`${nothing}: error E-KIND: is a folder without measurements; ${kinds}`, verb, nothing);
+      await refused(`${empty}:1: error E-KIND: begins neither as serving rows nor as measurements; ${kinds}`, verb, empty);
+    }
+    await refused(`${run}: error E-KIND: holds measurements, and is no profile; fit one to them: 'dynotwin calibrate fit ${run}'`, 'report', run);
+    mkdirSync(join(run, 'profile-tp1'));
+    writeFileSync(join(run, 'profile-tp1', 'profile.yaml'), '');
+    await refused(`${run}: error E-KIND: holds measurements, and is no profile; give the profile fitted to them: ${join(run, 'profile-tp1')}`, 'report', run);
+    await refused(`give the profile fitted to them: ${join(run, 'profile-tp1')}`, 'validate', run, good);
+    await refused(`error E-OUT: --html: '${empty}' exists; choose another --html or add --overwrite`, 'report', join(folder, 'good'), '--html', empty);
+    await refused(`error E-OUT: --html: '${empty}' exists`, 'validate', 'rows.csv', '--html', empty);
   });
 
   it('refuse to replace a profile before they read anything', async () => {

@@ -144,7 +144,8 @@ export function operatorWishes(): Wish[] {
   const grid = (body: Body): Wish => ({ body, split: 'grid' });
   const prompts = [16, 64, 256, 1024, 2048, 4096, 8192].flatMap((fresh) => [[1, 0], [1, 512], [1, 4096], [1, 16384], [4, 0], [8, 4096]].map(([count, past]) => grid(ctx(seqsOf(count!, fresh, past!)))));
   const steps = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512].flatMap((batch) => [128, 512, 2048, 8192, 32768, 131072].filter((context) => batch * context <= 2 ** 20).map((context) => grid(gen(seqsOf(batch, 1, context - 1)))));
-  return [...SITES.flatMap((site) => Array.from({ length: 14 }, (_, i) => grid(gemm(2 ** i, site)))), ...prompts, ...steps.slice(0, 51)];
+  const all = [...SITES.flatMap((site) => Array.from({ length: 14 }, (_, i) => grid(gemm(2 ** i, site)))), ...prompts, ...steps.slice(0, 51)];
+  return all.map((wish, i): Wish => (i % 4 === 0 ? { ...wish, split: 'anchor' } : wish));
 }
 
 /** Operators that were not fitted. */
@@ -208,6 +209,5 @@ export function measure(wishes: readonly Wish[], { sigma, seed = 0, outliers = 0
       load: { model: GEOMETRY, shard: { tp, rank: 0 }, dtype, limits: { max_tokens: 8192, max_batch: 512, max_context: 131072, page: 16 }, routing: 'balanced', seed: 1 },
     })),
     records,
-    rejected: [],
   };
 }

@@ -34,7 +34,6 @@ function writeMeasured(errorPct: (point: Point) => number, column = 'loo_error_p
       file: 'm',
       line: index + 2,
     })),
-    rejected: [],
   };
   const { data, meta } = Papa.parse<Record<string, string>>(normalisedCsv(measurements), { header: true, skipEmptyLines: true });
   const rows = data.map((row, index) => ({ ...row, [column]: points[index]!.split === 'holdout' ? '' : String(errorPct(points[index]!)) }));

@@ -13,6 +13,7 @@ import { registerCalibrateCompare } from '../../../src/cli/calibrate-compare.js'
 import { registerCalibrateSlice } from '../../../src/cli/calibrate-slice.js';
 import { registerRun } from '../../../src/cli/run.js';
 import { InputError } from '../../../src/core/problem.js';
+import type { MeasuredProfile } from '../../../src/timing/measured/profile-schema.js';
 import { profileOf } from '../../timing/measured/support.js';
 
 const hasPython = spawnSync('python3', ['--version']).status === 0;
@@ -83,7 +84,8 @@ describe('calibrate slice', SLOW, () => {
     expect(config.load).toEqual({ kind: 'open', utilisation: 0.5 });
     const rows = readFileSync(at('half', 'slice.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { timestamp: number; input_length: number; output_length: number });
     expect(rows).toHaveLength(120);
-    expect(config.load_model.limits.max_context).toBe(Math.max(...rows.map(({ input_length, output_length }) => input_length + output_length)));
+    // As long as what was measured, so that attention is split alike.
+    expect(config.load_model.limits.max_context).toBe(131072);
     const rate = Number(/120 requests at ([\d.]+) requests\/s/.exec(out)![1]);
     expect((119 * 1000) / rows.at(-1)!.timestamp).toBeCloseTo(rate, 1);
     const scenario = parse(readFileSync(at('half', 'scenario.yaml'), 'utf8')) as { timing: object; workload: object };
@@ -138,7 +140,8 @@ describe.skipIf(!hasPython)('calibrate compare (needs python3)', SLOW, () => {
     }
     for (const { signed_pct } of free.counts) expect(signed_pct).toBe(0);
     for (const { request_absolute_pct } of forced.latencies) expect(request_absolute_pct).toBeCloseTo(0, 6);
-    expect(goals.map(({ met }) => met)).toEqual([true, true, true, true, true]);
+    expect(goals.filter(({ met }) => !met)).toEqual([]);
+    expect(goals.map(({ name }) => name)).toEqual(expect.arrayContaining(['ttft', 'itl', 'e2e', 'passes', 'completed']));
     expect(free.counts.find(({ name: count }) => count === 'reused_tokens')!.real).toBeGreaterThan(0);
     expect(name === 'closed' || free.counts.find(({ name: count }) => count === 'preemptions')!.real > 0).toBe(true);
   });
@@ -181,7 +184,7 @@ describe.skipIf(!hasPython)('calibrate compare (needs python3)', SLOW, () => {
     for (const text of ['no GPU: times of a stand-in', 'TTFT ms', 'free simulation', 'recorded schedule', 'all alike', '% from full', 'met']) expect(table).toContain(text);
     const csv = (await dynotwin(...args, '--format', 'csv')).trim().split('\n');
     expect(csv[0]).toBe('part,metric,statistic,real,twin,signed_pct,absolute_pct');
-    expect(csv).toHaveLength(1 + 2 * (3 * 5 + 4));
+    expect(csv).toHaveLength(1 + 2 * (3 * 5 + 5));
     expect((parse(await dynotwin(...args, '--format', 'yaml')) as TwinComparison).schema).toBe('dynotwin.twin/1');
   });
 
@@ -206,6 +209,10 @@ describe.skipIf(!hasPython)('calibrate compare (needs python3)', SLOW, () => {
     expect(await compare('measured-real', 'measured')).toMatchObject({ profile_fixed_before: true, decisions: { firstDifference: null } });
     writeFileSync(at('profile', 'profile.yaml'), `${stringify(profileOf())}\n`);
     expect(await compare('measured-real', 'measured')).toMatchObject({ profile_fixed_before: false });
+    const changed = (change: Partial<MeasuredProfile['identity']>): void => writeFileSync(at('profile', 'profile.yaml'), stringify(profileOf({ identity: { ...profileOf().identity, ...change } })));
+    changed({ graphs: [1, 2, 4] });
+    expect(await refused('calibrate', 'compare', at('measured-real', 'requests.jsonl'), at('measured', 'scenario.yaml'))).toMatchObject({ code: 'E-TWIN', path: 'timing.path', what: expect.stringMatching(/^the profile's list of graphs is 1, 2, 4, the served run/) as string });
+    changed({});
   });
 
   it('refuses files that are no output of serve.py, and runs that were cut', async () => {

@@ -33,7 +33,7 @@ class VirtualClock:
     def now(self):
         return self.at
 
-    def wait_until(self, at):
+    def wait_until(self, at, _stop):
         self.at = max(self.at, at)
         return self.at
 

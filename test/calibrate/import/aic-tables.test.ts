@@ -74,12 +74,16 @@ describe('operator tables', () => {
     expect(dropped).toEqual({ 'matrix product of a size the model has not': 1, "attention of other heads or cache than the model's": 2 });
   });
 
-  it('hold out a fifth of each family, by hash', async () => {
+  it('hold out about a fifth of each family, in blocks of neighbouring sizes', async () => {
     const root = folder();
-    writeParquet(root, home('0.24.0', 'gemm'), Array.from({ length: 20 }, (_, i) => gemm({ m: i + 1 })));
+    writeParquet(root, home('0.24.0', 'gemm'), Array.from({ length: 60 }, (_, i) => gemm({ m: 1 + (i % 30), k: i < 30 ? 4096 : 8192 })));
     const { measurements } = await measured(root);
-    const held = measurements.records.filter(({ record }) => record.split === 'holdout').map(({ record }) => record.pid);
-    expect(held.sort()).toEqual(measurements.records.map(({ record }) => record.pid).sort().slice(0, 4));
+    const held = [4096, 8192].map((k) => measurements.records.flatMap(({ record: { split, point } }) => (split === 'holdout' && point!.kind === 'gemm' && point!.k === k ? [point!.m] : [])).sort((a, b) => a - b));
+    expect(held.flat().length).toBeGreaterThanOrEqual(10);
+    expect(held.flat().length).toBeLessThanOrEqual(14);
+    // Blocks of three between the ends: every held-out size has one beside it that is held out, too.
+    for (const sizes of held) for (const m of sizes) expect(m > 1 && m < 30 && (sizes.includes(m - 1) || sizes.includes(m + 1))).toBe(true);
+    expect((await measured(root)).measurements.records.map(({ record }) => record.split)).toEqual(measurements.records.map(({ record }) => record.split));
     expect(measurements.records.every(({ record }) => record.point!.split === record.split)).toBe(true);
   });
 

@@ -38,6 +38,16 @@ describe('calibrate import', () => {
     expect(json.links[0]).toMatchObject({ name: 'nixl', bidirectional: null });
   });
 
+  it('says that a latency is unknown where transfers have one size or none', async () => {
+    for (const [name, rate] of [['ucx.txt', '49.014'], ['nvbandwidth.json', '394.000']] as const) {
+      const args = [fixture(name), '-o', join(folder(), 'x.csv')];
+      const { out } = await run(...args);
+      expect(out).toMatch(new RegExp(` ${rate} +unknown +`));
+      expect(out).toContain(`\n  bandwidth: ${rate} GB/s\n  # latency: unknown, measure transfers of several sizes\n`);
+      expect(JSON.parse((await run(...args, '--overwrite', '--format', 'json')).out)).toMatchObject({ links: [{ latency_us: null }] });
+    }
+  });
+
   it('raises a red flag for a slow link', async () => {
     const slow = write(folder(), 'n.csv', 'block_size,batch_size,avg_lat,bw_gb_sec\n1000000,1,10000,0.1\n');
     const { err } = await run(slow, '-o', join(folder(), 'x.csv'));

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { readMeasured } from '../../../src/calibrate/gpu/read-measured.js';
-import { isNormalisedHeader, NORMALISED_COLUMNS, normalisedCsv, readNormalised, writeNormalised } from '../../../src/calibrate/gpu/normalised.js';
+import { isNormalisedHeader, NORMALISED_COLUMNS, normalisedCsv, readNormalised } from '../../../src/calibrate/gpu/normalised.js';
 import { geometryHash, pointId, type LoadModel, type Point } from '../../../src/calibrate/gpu/points.js';
 import { importSources, importedCsv } from '../../../src/calibrate/import/import-sources.js';
 import { InputError } from '../../../src/core/problem.js';
@@ -32,8 +32,7 @@ describe('normalised measurements', () => {
     const path = workerFile();
     const { kind, measurements } = await measured(path);
     expect(kind).toBe('worker');
-    const file = write(folder(), 'x.csv', '');
-    writeNormalised(file, measurements);
+    const file = write(folder(), 'x.csv', normalisedCsv(measurements));
     const back = readNormalised(file);
     expect(back.identities).toMatchObject([{ source: 'worker', kind: 'fake', worker: 'dynotwin-worker 1', gpu: 'NVIDIA H200', driver: '580', model: 'tiny', engine: { name: 'dynotwin-worker', version: '1' }, planHash: 'ab', file, line: 2 }]);
     expect(back.models).toMatchObject([{ tp: 1, geometry: GEOMETRY, dtype: { weights: 'bf16', kv: 'fp8' }, load: null }, { tp: 2 }]);

@@ -32,6 +32,20 @@ describe('forward-pass metrics of a serving engine', () => {
     expect(measurements.identities).toMatchObject([{ source: 'fpm-log', model: 'Qwen/Qwen3-8B', engine: { name: 'vllm', version: '0.24.0' } }]);
   });
 
+  it('of a worker that was started anew are passes of their own, warm-up and all', async () => {
+    const start = (seconds: number): object[] => Array.from({ length: 52 }, (_, i) => [0, 1].map((rank) => decode(i, { dp_rank: rank, wall_time: seconds + (i >= 50 ? rank / 100 : 0) }))).flat();
+    const { measurements, dropped } = await measured(write(folder(), 'a.jsonl', jsonl([...start(0.01), ...start(0.02)])), VLLM);
+    expect(measurements.records.map(({ record }) => [record.n, record.median_ms])).toEqual([[4, 25]]);
+    expect(dropped).toEqual({ 'first 50 passes of a worker': 100, 'rank of a pass whose slowest rank counts': 104 });
+  });
+
+  it('may be without a time, or beside other events', async () => {
+    const lines = [...warm(), decode(50), decode(51, { wall_time: null }), { worker_id: 'w', counter_id: 52, wall_time: null }, { event: { kind: 'other' } }, { event: null }];
+    const { measurements, dropped } = await measured(write(folder(), 'a.jsonl', jsonl(lines)), VLLM);
+    expect(measurements.records).toHaveLength(1);
+    expect(dropped).toEqual({ 'first 50 passes of a worker': 50, idle: 1, 'pass without a time': 1, 'event of another kind': 2 });
+  });
+
   it('take exact lengths, wrapped and gzipped, and join equal passes', async () => {
     const exact = (counter: number, seconds: number, extend: number[], past: number[]): object =>
       ({ event: { fpm: decode(counter, { wall_time: seconds }, { num_prefill_requests: 1, sum_prefill_tokens: 100, num_decode_requests: 2, extend_lengths: extend, past_kv_lengths: past }) } });

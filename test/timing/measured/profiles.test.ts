@@ -94,6 +94,12 @@ describe('which measured profile is found', () => {
 });
 
 describe('timing of a measured profile', () => {
+  it('states no error where no GPU was measured', () => {
+    const { description } = measuredTiming({ path: pathOf(SYNTHETIC), overheadMs: null }, question({ allow: ['synthetic'] }), { passes: 'shared' });
+    expect(description.errorPct).toEqual({ ttft: null, tpot: null });
+  });
+
+
   it("leaves another engine's host time out unless it is asked for", () => {
     const path = pathOf({ ...WORKER, host: { ...WORKER.host, source: 'measured', h0_ms: { value: 2, interval: null } } });
     const decode = (allow: MeasuredQuestion['allow'], overheadMs: number | null = null) => {
@@ -121,7 +127,7 @@ timing: {source: measured, path: ${path}${timing}}
     const { report } = await execute(loadText(text(pathOf(PROFILE))));
     expect(report.timing[0]).toMatchObject({
       source: 'measured', profile: PROFILE.name, data_sha256: PROFILE.provenance.data_sha256, errors: PROFILE.errors.holdout, extrapolated_passes: 0, extrapolated_time_ratio: 0,
-      modelled: ['all-reduce over 2: h200_sxm vllm 0.24.0 (error unknown)'], host: 'none (optimistic)', error_pct: { ttft: 2.8, tpot: 1.9 },
+      modelled: ['all-reduce over 2: h200_sxm vllm 0.24.0 (error unknown)'], host: 'none (optimistic)', error_pct: { ttft: 9.2, tpot: 5.1 },
     });
     expect(report.timing[0]!.calibration).toMatch(/^qwen3-32b-h200-bf16-tp2 \(vllm 0\.24\.0, 2026-11-20, data 3f9a…\) accepted; held-out: decode 1\.9 % \(p90 5\.1, bias -0\.4\), prefill 2\.8 %/);
   });

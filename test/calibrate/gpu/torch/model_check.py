@@ -3,8 +3,11 @@
 Prints one line for each test and exits 1 if any fails.
 """
 
+import hashlib
+import json
 import os
 import sys
+import tempfile
 import traceback
 
 os.environ['TRITON_INTERPRET'] = '1'
@@ -19,6 +22,8 @@ if tuple(map(int, numpy.__version__.split('.')[:2])) >= (2, 4):
 import attention  # noqa: E402
 import check  # noqa: E402
 import device  # noqa: E402
+import executor  # noqa: E402
+import graphs  # noqa: E402
 import linear  # noqa: E402
 import model  # noqa: E402
 import moe  # noqa: E402
@@ -26,7 +31,9 @@ import ops  # noqa: E402
 import packing  # noqa: E402
 import passes  # noqa: E402
 import prefill  # noqa: E402
+import serve  # noqa: E402
 import shard  # noqa: E402
+import workload  # noqa: E402
 
 CPU = torch.device('cpu')
 LIMITS = {'max_tokens': 256, 'max_batch': 8, 'max_context': 256, 'page': 16}
@@ -335,6 +342,52 @@ def gpu_state():
         pass
     state = monitor.stop()
     assert state['temp_c'] >= 60 and state['power_capped'] is True and 500 <= state['power_w'] <= 700 and state['clock_mhz'] in (1980, 1500, 1485), state
+
+
+class CpuGraph:
+    """What DecodeGraph is, without a graph: its inputs are filled and the step runs over them."""
+
+    def __init__(self, decoder, pad_to):
+        splits = attention.split_count(pad_to, decoder.shard.kv_heads, LIMITS['max_context'], decoder.sms)
+        self.inputs = graphs.DecodeInputs(pad_to, LIMITS['max_context'], splits, CPU)
+        self.replay = lambda: decoder._tokens(self.inputs)
+
+
+class CpuDecoder(model.Decoder):
+    def __init__(self, *arguments):
+        super().__init__(*arguments, device='cpu')
+
+    def capture(self, pad_to, max_context=None, depth=None, ring=None):
+        return self.graphs.setdefault(pad_to, CpuGraph(self, pad_to))
+
+
+def served(sizes, caching, blocks):
+    """(tokens that serve.py's engine makes of three requests for one prompt, by request; graphs used; preemptions)."""
+    load = {'model': {**DENSE, 'layers': 1}, 'shard': {'tp': 1, 'rank': 0}, 'dtype': {'weights': 'bf16', 'kv': 'bf16', 'attention': 'bf16'}, 'limits': {**LIMITS, 'max_tokens': 32}, 'routing': 'balanced', 'seed': 3}
+    scheduler = {'block_size': 16, 'kv_blocks': blocks, 'max_num_seqs': 4, 'max_num_batched_tokens': 32, 'prefix_caching': caching, 'chunked_prefill': True, 'context_length': None, 'preemption': 'lifo'}
+    config = {'scheduler': scheduler, 'graphs': sizes, 'load_model': load, 'load': {'kind': 'closed', 'concurrency': 3}, 'trace_block_tokens': 16}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'slice.jsonl')
+        with open(path, 'w') as file:
+            file.write((json.dumps({'timestamp': 0, 'input_length': 30, 'output_length': 8, 'hash_ids': [1, 2]}) + '\n') * 3)
+        config['slice_sha256'] = hashlib.sha256(open(path, 'rb').read()).hexdigest()
+        rows = workload.read_slice(path, config)
+    tokens = workload.prompt_tokens(rows, 16, DENSE['vocab'], 3)
+    run = serve.Run(workload.Arrivals(rows, config), config, executor.TorchExecutor(config, tokens), serve.WallClock())
+    run.serve()
+    assert run.reason == 'complete' and all(record.status == 'completed' for record in run.records.values())
+    assert all(host['gpu_ms'] > 0 and host['issue_ms'] > 0 for *_, host in run.passes)
+    return tokens, {host['graph'] for *_, host in run.passes} - {None}, sum(record.preemptions for record in run.records.values())
+
+
+@test
+def a_served_request_gets_the_same_tokens():
+    executor.Decoder = CpuDecoder
+    alone, none, _ = served([], False, 64)
+    assert none == set()
+    short, used, preemptions = served([1, 2, 4], True, 5)
+    assert preemptions > 0 and used and used <= {1, 2, 4}, (preemptions, used)
+    assert short == alone, 'caching, graphs or preemption change tokens'
 
 
 def main():

@@ -1,0 +1,52 @@
+import type { Reader } from './reader.js';
+import { SCORER_NAMES, type OracleGoal, type RouterSpec, type ScorerName } from './scenario.js';
+
+/** The mapping of each policy that has one of its own. */
+export const POLICY_FIELDS = ['prefix_hash', 'cache_aware', 'scorers', 'oracle'] as const;
+
+/** Weights that llm-d's guides begin with. */
+export const DEFAULT_SCORERS: Readonly<Partial<Record<ScorerName, number>>> = { prefix: 3, queue: 2, kv_usage: 2 };
+
+/** Settings of the policies that read a mapping of their own; those of other policies have no effect. */
+export function resolvePolicy(reader: Reader, policy: RouterSpec['policy'], choiceOfWorkers: boolean): Partial<RouterSpec> {
+  for (const name of POLICY_FIELDS) {
+    if (!choiceOfWorkers) reader.unread(`router.${name}`, 'there is only one worker to choose', 'remove it or add replicas');
+    else if (policy !== name) reader.unread(`router.${name}`, `not read by policy ${policy}`, `remove it or set policy: ${name}`);
+  }
+  const number = (name: string, fallback: number): number => reader.number(`router.${policy}.${name}`) ?? fallback;
+  switch (policy) {
+    case 'prefix_hash':
+      return { prefixHash: { tokens: number('tokens', 256), loadFactor: number('load_factor', 1.25), virtualNodes: number('virtual_nodes', 160) } };
+    case 'cache_aware':
+      return { cacheAware: { cacheThreshold: number('cache_threshold', 0.3), balanceAbsThreshold: number('balance_abs_threshold', 64), balanceRelThreshold: number('balance_rel_threshold', 1.5) } };
+    case 'scorers':
+      return { scorers: resolveScorers(reader) };
+    case 'oracle':
+      return { oracle: { minimise: reader.choice<OracleGoal>('router.oracle.minimise') ?? 'ttft' }, indexVisible: 'pass_start' };
+    default:
+      return {};
+  }
+}
+
+/** Those with a weight above 0, in the order of their names. */
+function resolveScorers(reader: Reader): NonNullable<RouterSpec['scorers']> {
+  if (!reader.has('router.scorers')) return DEFAULT_SCORERS;
+  const weights: Partial<Record<ScorerName, number>> = {};
+  for (const name of SCORER_NAMES) {
+    const weight = reader.number(`router.scorers.${name}`) ?? 0;
+    if (weight > 0) weights[name] = weight;
+  }
+  if (Object.keys(weights).length === 0) reader.problem('E-COMBINATION', 'router.scorers', 'no scorer has a weight above 0', "write for example 'scorers: {prefix: 3, queue: 2}'");
+  return weights;
+}
+
+/** The mapping of a policy's own settings, as it is written. */
+export function policyData({ prefixHash, cacheAware, scorers, oracle }: RouterSpec): Record<string, unknown> {
+  if (prefixHash) return { prefix_hash: { tokens: prefixHash.tokens, load_factor: prefixHash.loadFactor, virtual_nodes: prefixHash.virtualNodes } };
+  if (cacheAware) {
+    const { cacheThreshold, balanceAbsThreshold, balanceRelThreshold } = cacheAware;
+    return { cache_aware: { cache_threshold: cacheThreshold, balance_abs_threshold: balanceAbsThreshold, balance_rel_threshold: balanceRelThreshold } };
+  }
+  if (oracle) return { oracle: { ...oracle } };
+  return scorers ? { scorers: { ...scorers } } : {};
+}
