@@ -34,7 +34,8 @@ describe.concurrent('predict and calibrate refuse', { timeout: 60_000 }, () => {
   it('rows that measure nothing', async () => {
     const nan = ROWS.split('\n').map((line, i) => (i === 2 ? line.replace(/,[\d.]+,([\d.]+),(\d+)$/, ',nan,$1,$2') : line)).join('\n');
     for (const command of ['validate', 'fit']) await refused({ 'rows.csv': nan }, ['calibrate', command, 'rows.csv'], /^rows\.csv:3: error E-ROW: silicon_ttft_ms: 'nan' is not a number; /);
-    await refused({ 'rows.csv': 'a,b\n1,2\n' }, ['calibrate', 'validate', 'rows.csv'], /^rows\.csv:1: error E-COLUMN: id: /);
+    await refused({ 'rows.csv': 'a,b\n1,2\n' }, ['calibrate', 'validate', 'rows.csv'], /^rows\.csv:1: error E-KIND: begins neither as serving rows nor as measurements; /);
+    await refused({ 'rows.csv': ROWS.replace('silicon_ttft_ms', 'ttft') }, ['calibrate', 'validate', 'rows.csv'], /^rows\.csv:1: error E-COLUMN: silicon_ttft_ms: /);
   });
 
   it('cases of other rows', async () => {
