@@ -26,7 +26,7 @@ export interface CostInputs {
   readonly blockTokens: number;
   /** Consecutive cached blocks from the first. */
   readonly cachedBlocks: number;
-  /** Prompt tokens still to be computed on the worker, and the fewest on any candidate. */
+  /** Prompt tokens still to be computed on the worker, and the fewest on any candidate (read where the credit decays). */
   readonly activePrefillTokens: number;
   readonly minActivePrefillTokens: number;
   /** Distinct prompt blocks of its active requests, and those this request would add. */
@@ -66,9 +66,9 @@ class KvRouter implements Router {
     forgetOverlap: (request) => this.frozen.forget(request),
   };
   private readonly liveDepths: Int32Array;
-  /** Prompt tokens each worker has still to compute. */
-  private readonly backlog: Float64Array;
   private costs = new Float64Array(0);
+  /** Of the worker at hand, refilled for each. */
+  private readonly inputs: { -readonly [name in keyof CostInputs]: number };
 
   constructor(private readonly setup: RouterSetup) {
     this.spec = roleSpec(setup.spec, setup.role);
@@ -76,9 +76,9 @@ class KvRouter implements Router {
     this.cached = workerIndex(setup, setup.spec.index);
     if (this.cached.cachedPrefix) this.cachedPrefix = this.cached.cachedPrefix;
     this.load = activeLoad(setup, this.spec);
-    this.backlog = new Float64Array(maxWorkers);
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
+    this.inputs = { promptTokens: 0, blockTokens: setup.table.blockTokens, cachedBlocks: 0, activePrefillTokens: NaN, minActivePrefillTokens: NaN, activeBlocks: 0, addedBlocks: 0, activeRequests: 0 };
   }
 
   route(request: number): number {
@@ -87,28 +87,29 @@ class KvRouter implements Router {
     this.lookUp(request);
     this.load.liveDepths(request, this.liveDepths);
     if (this.costs.length !== workers.length) this.costs = new Float64Array(workers.length);
-    let least = Infinity;
-    for (const worker of workers) least = Math.min(least, (this.backlog[worker] = this.load.activePrefillTokens(worker)));
     const tracked = this.spec.trackActiveBlocks ? table.offsets[request + 1]! - table.offsets[request]! : 0;
+    const { inputs, costs, depths, liveDepths, load, spec } = this;
+    inputs.promptTokens = promptTokens[request]!;
+    inputs.minActivePrefillTokens = spec.overlapScoreCreditDecay === 0 ? NaN : this.leastBacklog(workers);
     for (let i = 0; i < workers.length; i++) {
       const worker = workers[i]!;
-      this.costs[i] = kvCost(
-        {
-          promptTokens: promptTokens[request]!,
-          blockTokens: table.blockTokens,
-          cachedBlocks: this.depths[worker]!,
-          activePrefillTokens: this.backlog[worker]!,
-          minActivePrefillTokens: least,
-          activeBlocks: this.load.activeBlocks(worker),
-          addedBlocks: tracked - this.liveDepths[worker]!,
-          activeRequests: this.load.requests[worker]!,
-        },
-        this.spec,
-      );
+      inputs.cachedBlocks = depths[worker]!;
+      inputs.activePrefillTokens = load.activePrefillTokens(worker);
+      inputs.activeBlocks = load.activeBlocks(worker);
+      inputs.addedBlocks = tracked - liveDepths[worker]!;
+      inputs.activeRequests = load.requests[worker]!;
+      costs[i] = kvCost(inputs, spec);
     }
     const worker = forced ? forced(request, workers, this.costs) : workers[choose(this.costs, this.spec.temperature, random)]!;
     this.book(request, worker);
     return worker;
+  }
+
+  /** Fewest prompt tokens still to be computed on any of the workers. */
+  private leastBacklog(workers: readonly number[]): number {
+    let least = Infinity;
+    for (const worker of workers) least = Math.min(least, this.load.activePrefillTokens(worker));
+    return least;
   }
 
   pin(request: number, worker: number): void {

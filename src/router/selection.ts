@@ -11,12 +11,16 @@ export function choose(costs: Float64Array, temperature: number, random: RandomS
 
 function cheapest(costs: Float64Array, random: RandomStream): number {
   let best = 0;
+  let least = costs[0]!;
   let ties = 1;
   for (let i = 1; i < costs.length; i++) {
-    if (costs[i]! < costs[best]!) {
+    const cost = costs[i]!;
+    if (cost > least) continue;
+    if (cost < least) {
       best = i;
+      least = cost;
       ties = 1;
-    } else if (costs[i] === costs[best] && random.integer(++ties) === 0) {
+    } else if (random.integer(++ties) === 0) {
       best = i;
     }
   }

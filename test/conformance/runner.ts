@@ -67,10 +67,12 @@ async function judge(recorded: RecordedCase): Promise<Omit<CaseResult, 'name'>> 
   const workload = await loadReplayWorkload(plan, { skip: recorded.skip, requests: recorded.take });
   const routes = recordedRoutes(recorded);
   const { router } = plan.deployment;
-  const config = replaySimulation({ ...plan.deployment, ...(routes ? { routes, router: { ...router, policy: 'recorded' } } : {}) });
-  const simulation = new Simulation(config, workload, expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens));
-  drive(simulation);
-  const observations = simulation.observe();
+  const run = (deployment: typeof plan.deployment): Observations => {
+    const simulation = new Simulation(replaySimulation(deployment), workload, expandBlocks(workload, deployment.pools[0]!.args.engine.blockTokens));
+    drive(simulation);
+    return simulation.observe();
+  };
+  const observations = run({ ...plan.deployment, ...(routes ? { routes, router: { ...router, policy: 'recorded' } } : {}) });
   const rows = compareRows(recorded, observations);
   const report = compareReport(recorded, observations);
   const repeatable = Object.keys(recorded.spread).length === 0;
@@ -80,6 +82,9 @@ async function judge(recorded: RecordedCase): Promise<Omit<CaseResult, 'name'>> 
     `report ${report.worst.toExponential(1)} ${report.key}`,
     routes ? `costs ${costs.toExponential(1)}` : '',
   ].filter(Boolean).join(', ');
+  // With choices of its own a run falls where the peer's runs do.
+  const free = routes === null || repeatable ? null : compareReport(recorded, run(plan.deployment));
+  if (free !== null && free.outside > 0) return { verdict: 'OFF', note: `${note}; with its own choices ${free.outside} figures outside the spread: ${free.outsideKeys}` };
   if (rows.worstMs <= TIME_MS && costs <= 1e-6 && (report.worst <= RELATIVE || (routes !== null && !repeatable && recorded.rows.size > 0))) return { verdict: 'EXACT', note };
   if (!repeatable && report.outside === 0 && (recorded.rows.size === 0 || !routes)) return { verdict: 'CLOSE', note: `${note}, inside the peer's spread` };
   if (isDrawn(recorded) && report.worstMean <= DRAWN_MEANS) return { verdict: 'CLOSE', note: `drawn by the peer's own generator, means within ${(report.worstMean * 100).toFixed(0)} %` };
