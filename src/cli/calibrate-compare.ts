@@ -23,22 +23,24 @@ export function registerCalibrateCompare(calibrate: Command): void {
     .description('a slice that engines/cuda/serve.py served against its simulated twin: on its own, on the recorded schedule, and decision by decision')
     .argument('<real>', 'requests.jsonl of serve.py, its passes beside it')
     .argument('<sim>', 'scenario file, or a folder that run wrote, which is simulated again and must come out the same')
+    .option('--repeats <files...>', 'other served runs of the same slice: how far the hardware itself repeats')
     .option(FORMAT_OPTION.flags, FORMAT_OPTION.description, parseFormat, 'table')
     .option('--quiet', 'no warnings on stderr')
     .action(compare);
 }
 
-async function compare(real: string, sim: string, { format, quiet }: { readonly format: Format; readonly quiet?: boolean }): Promise<void> {
+async function compare(real: string, sim: string, { format, quiet, repeats = [] }: { readonly format: Format; readonly quiet?: boolean; readonly repeats?: readonly string[] }): Promise<void> {
   const served = readServed(real);
+  const others = repeats.map(readServed);
   const folder = existsSync(sim) && statSync(sim).isDirectory();
   const source = folder ? join(sim, 'scenario.yaml') : sim;
   const { scenario, warnings } = loadScenario(source, { environment: createEnvironment() });
   printWarnings(warnings, quiet === true);
   const workload = await prepareWorkload(scenario);
-  requireSameRun(served, { source, scenario, workload });
+  for (const one of [served, ...others]) requireSameRun(one, { source, scenario, workload });
   const { report, observations } = await executeScenarioAsync(scenario, workload);
   if (folder) requireSameReport(sim, report);
-  const comparison = compareTwin(served, { scenario, workload, config: simulationConfig(scenario, workload).config, observations, report });
+  const comparison = compareTwin(served, { scenario, workload, config: simulationConfig(scenario, workload).config, observations, report }, others);
   print(textOf(comparison, format));
 }
 
@@ -81,8 +83,8 @@ const plain = (value: number | null): string => (value === null ? '-' : value.to
 const amount = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 3 : 1));
 
 function tableText({ real, timing, profile_fixed_before: isFixed, free, forced, decisions, saturation, distance_from_saturation, goals }: TwinComparison): string {
-  const head = ['goal', 'at most %', 'error %', ''];
-  const met = goals.map(({ name, limit_pct, error_pct, met: isMet }) => [['passes', 'output_tok_s', 'completed'].includes(name) ? name : `${name}, median of requests`, `${limit_pct}`, plain(error_pct), isMet ? 'met' : 'missed']);
+  const head = ['goal', 'at most %', 'error %', 'repeats %', ''];
+  const met = goals.map(({ name, limit_pct, error_pct, repeats_pct, met: isMet }) => [['passes', 'output_tok_s', 'completed'].includes(name) ? name : `${name}, median of requests`, `${limit_pct}`, plain(error_pct), plain(repeats_pct), isMet ? 'met' : 'missed']);
   const { passes, firstDifference } = decisions;
   const overhead = real.host_overhead === null ? '' : `, host overhead ${(100 * real.host_overhead).toFixed(1)} % of pass time${real.host_overhead > MOST_HOST_OVERHEAD ? ' (use a larger model: the host is what was measured)' : ''}`;
   return [
@@ -91,7 +93,7 @@ function tableText({ real, timing, profile_fixed_before: isFixed, free, forced, 
     `recorded schedule, passes priced by the timing: its error alone\n${errorTable(forced)}`,
     firstDifference === null ? `decisions: ${passes} passes compared, all alike` : `decisions: ${passes} passes compared, the last differs: ${firstDifference}`,
     `saturation ${(100 * saturation).toFixed(0)} %, ${(100 * distance_from_saturation).toFixed(0)} % from full`,
-    textTable(head, met, ['at most %', 'error %']),
+    textTable(head, met, ['at most %', 'error %', 'repeats %']),
   ].join('\n\n');
 }
 

@@ -44,6 +44,8 @@ export interface Goal {
   readonly limit_pct: number;
   readonly error_pct: number | null;
   readonly met: boolean;
+  /** The same error of other served runs of the slice against this one, the largest: what the hardware does not repeat. Null = there are none. */
+  readonly repeats_pct: number | null;
 }
 
 /** `dynotwin calibrate compare`. */
@@ -73,8 +75,8 @@ export interface Twin {
   readonly report: Report;
 }
 
-/** Compares; call `requireSameRun` first. */
-export function compareTwin(served: Served, twin: Twin): TwinComparison {
+/** Compares; call `requireSameRun` first, for the repeats too. */
+export function compareTwin(served: Served, twin: Twin, repeats: readonly Served[] = []): TwinComparison {
   const { head, end, requests, passes } = served;
   const real = realTimes(served);
   const forcedTimes = rebuildTimes(served, pricePasses(passes, twin.config));
@@ -94,8 +96,14 @@ export function compareTwin(served: Served, twin: Twin): TwinComparison {
     decisions: followDecisions(served, twin.config, twin.workload),
     saturation,
     distance_from_saturation: 1 - saturation,
-    goals: goalsOf(free, utilisationOf(served) ?? saturation, head.config.load.kind === 'closed'),
+    goals: goalsOf(free, repeats.map((repeat) => repeatErrors(served, real, repeat)), utilisationOf(served) ?? saturation, head.config.load.kind === 'closed'),
   };
+}
+
+/** Another run of the same slice against this one. */
+function repeatErrors(served: Served, real: RequestTimes, repeat: Served): TwinErrors {
+  const sum = (of: (request: Served['requests'][number]) => number): [number, number] => [served, repeat].map(({ requests }) => requests.reduce((total, request) => total + of(request), 0)) as [number, number];
+  return errorsOf(served, real, realTimes(repeat), { passes: repeat.passes.length, reused: sum(({ reused_tokens }) => reused_tokens), preemptions: sum(({ preemptions }) => preemptions) });
 }
 
 function utilisationOf({ head: { config: { load } } }: Served): number | null {
@@ -106,9 +114,13 @@ function utilisationOf({ head: { config: { load } } }: Served): number | null {
 const NEAR_SATURATION = 0.9;
 const LIMIT_PCT = { usual: 5, saturated: 10 } as const;
 
-function goalsOf({ latencies, counts }: TwinErrors, utilisation: number, isClosed: boolean): Goal[] {
+function goalsOf({ latencies, counts }: TwinErrors, repeats: readonly TwinErrors[], utilisation: number, isClosed: boolean): Goal[] {
   const limit_pct = utilisation >= NEAR_SATURATION ? LIMIT_PCT.saturated : LIMIT_PCT.usual;
-  const goal = (name: string, error_pct: number | null): Goal => ({ name, limit_pct, error_pct, met: error_pct !== null && error_pct <= limit_pct });
+  const floor = (name: string): number | null => {
+    const errors = repeats.map((one) => one.latencies.find((latency) => latency.name === name)?.request_absolute_pct ?? one.counts.find((count) => count.name === name)?.absolute_pct ?? null);
+    return errors.reduce<number | null>((largest, error) => (error === null ? largest : Math.max(largest ?? 0, error)), null);
+  };
+  const goal = (name: string, error_pct: number | null): Goal => ({ name, limit_pct, error_pct, met: error_pct !== null && error_pct <= limit_pct, repeats_pct: floor(name) });
   return [
     ...latencies.map(({ name, request_absolute_pct }) => goal(name, request_absolute_pct)),
     // An open loop that keeps up is served at the rate it arrives at, however long passes take.

@@ -178,6 +178,14 @@ describe.skipIf(!hasPython)('calibrate compare (needs python3)', SLOW, () => {
     expect(await refused(...args)).toMatchObject({ code: 'E-TWIN', what: expect.stringMatching(/^simulated again/) as string });
   });
 
+  it('says how far the hardware itself repeats', async () => {
+    serve('closed', { ...polynomial, slower: 1.25 }, 'closed-again');
+    const args = ['calibrate', 'compare', at('closed-real', 'requests.jsonl'), at('closed', 'scenario.yaml'), '--format', 'json', '--quiet'];
+    const { goals } = JSON.parse(await dynotwin(...args, '--repeats', at('closed-again', 'requests.jsonl'), at('closed-real', 'requests.jsonl'))) as TwinComparison;
+    expect(goals.find(({ name }) => name === 'itl')!.repeats_pct).toBeCloseTo(25, 0);
+    expect((JSON.parse(await dynotwin(...args)) as TwinComparison).goals.map(({ repeats_pct }) => repeats_pct)).toEqual(goals.map(() => null));
+  });
+
   it('prints a table and rows', async () => {
     const args = ['calibrate', 'compare', at('closed-real', 'requests.jsonl'), at('closed', 'scenario.yaml'), '--quiet'];
     const table = await dynotwin(...args);
