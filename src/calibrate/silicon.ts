@@ -48,12 +48,6 @@ const COLUMNS: readonly string[] = [
   'silicon_ttft_ms', 'silicon_tpot_ms', 'concurrency',
 ];
 
-/** True when the first line of a file is the header of measured serving rows. */
-export function isSiliconHeader(line: string): boolean {
-  const names = line.trim().split(',');
-  return COLUMNS.every((name) => names.includes(name));
-}
-
 const blankIsNull = (text: unknown): unknown => (text === '' ? null : text);
 const countText = z.string().regex(/^[1-9]\d{0,9}(\.0+)?$/, 'is not a whole number from 1 on').transform(Number);
 /** Absent or 0 = not used, which is 1. */

@@ -1,5 +1,6 @@
 import type { ValidationPoint } from '../calibrate/validate.js';
 import { FRAME, type ChartSize, type ChartSpec } from './charts.js';
+import { parityFrame } from './parity.js';
 
 type Quantity = 'tpot' | 'ttft';
 type Level = keyof ValidationPoint['predicted'];
@@ -40,18 +41,11 @@ const point = { type: 'point', filled: true, size: 22, opacity: 0.55, stroke: nu
 /** Predicted against measured, both logarithmic; the line of equality and those 20 % off. */
 export function parityChart(points: readonly ValidationPoint[], level: Level, quantity: Quantity, size: ChartSize): ChartSpec {
   const rows = marks(points, level, quantity);
-  const times = rows.flatMap(({ measured, predicted }) => [measured, predicted]);
-  const [low, high] = [times.reduce((a, b) => Math.min(a, b), Infinity) * 0.9, times.reduce((a, b) => Math.max(a, b), 0) * 1.1];
-  const scale = { type: 'log', domain: [low, high], nice: false };
-  const lines = [0.8, 1, 1.2].flatMap((factor) => [low, high].map((x) => ({ factor, x, y: x * factor })));
+  const { scale, lines } = parityFrame(rows, [0.8, 1, 1.2]);
   return {
     ...FRAME, ...size,
     layer: [
-      {
-        name: 'bounds', data: { values: lines },
-        mark: { type: 'line', clip: true, color: INK, opacity: 0.45, strokeWidth: 1, aria: false },
-        encoding: { x: { field: 'x', type: 'quantitative', scale }, y: { field: 'y', type: 'quantitative', scale }, detail: { field: 'factor', type: 'nominal' }, strokeDash: { condition: { test: 'datum.factor != 1', value: [4, 3] }, value: [1, 0] } },
-      },
+      lines,
       {
         name: 'rows', data: { values: rows }, transform: [...WORKED_OUT], mark: point,
         encoding: {

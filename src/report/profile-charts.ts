@@ -2,13 +2,13 @@ import { timesGpu, type JudgedPoint } from '../calibrate/gpu/judge.js';
 import type { ProfileOnData } from '../calibrate/gpu/profile-data.js';
 import { sizesOf, type Family, type PassSizes } from '../calibrate/gpu/fit-points.js';
 import type { Point, PointOf } from '../calibrate/gpu/points.js';
+import { REACH } from '../timing/measured/measured-timing.js';
 import type { MeasuredProfile } from '../timing/measured/profile-schema.js';
 import { FRAME, type ChartSize, type ChartSpec } from './charts.js';
+import { parityFrame } from './parity.js';
 
 /** Charts of a measured profile. Times in ms; ratios are predicted / measured. */
 
-/** Passes beyond the domain by more are refused. */
-const REACH = 2;
 const INK = 'currentColor';
 const POINT = { type: 'point', filled: true, size: 26, opacity: 0.6, stroke: null } as const;
 /** Errors drawn as lines beside that of equality. */
@@ -68,18 +68,11 @@ const TIP = { field: 'tip', type: 'nominal' } as const;
 /** Predicted against measured, both logarithmic; the line of equality and those 10 % off. */
 export function parityChart(points: readonly Judged[], size: ChartSize): ChartSpec {
   const rows = points.map(mark);
-  const times = rows.flatMap(({ measured, predicted }) => [measured, predicted]);
-  const [low, high] = [times.reduce((a, b) => Math.min(a, b), Infinity) * 0.9, times.reduce((a, b) => Math.max(a, b), 0) * 1.1];
-  const scale = { type: 'log', domain: [low, high], nice: false };
-  const lines = BOUNDS.flatMap((factor) => [low, high].map((x) => ({ factor, x, y: x * factor })));
+  const { scale, lines } = parityFrame(rows, BOUNDS);
   return {
     ...FRAME, ...size,
     layer: [
-      {
-        name: 'bounds', data: { values: lines },
-        mark: { type: 'line', clip: true, color: INK, opacity: 0.45, strokeWidth: 1, aria: false },
-        encoding: { x: { field: 'x', type: 'quantitative', scale }, y: { field: 'y', type: 'quantitative', scale }, detail: { field: 'factor', type: 'nominal' }, strokeDash: { condition: { test: 'datum.factor != 1', value: [4, 3] }, value: [1, 0] } },
-      },
+      lines,
       {
         name: 'points', data: { values: rows }, mark: POINT,
         encoding: { x: { field: 'measured', type: 'quantitative', scale, title: 'measured (ms)' }, y: { field: 'predicted', type: 'quantitative', scale, title: 'predicted (ms)' }, color: SET, tooltip: TIP },

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { readCases } from '../../src/calibrate/case.js';
 import { deriveCases } from '../../src/calibrate/derive.js';
-import { distinctUsable, isSiliconHeader, parseSilicon, readMeasurements, readSilicon } from '../../src/calibrate/silicon.js';
+import { distinctUsable, parseSilicon, readMeasurements, readSilicon } from '../../src/calibrate/silicon.js';
 
 const path = (name: string): string => new URL(`../fixtures/silicon/${name}`, import.meta.url).pathname;
 const TEXT = readFileSync(path('rows.csv'), 'utf8');
@@ -16,11 +16,6 @@ function changed(column: string, value: string): string {
 }
 
 describe('measured rows', () => {
-  it('are known by their header', () => {
-    expect(isSiliconHeader(HEAD)).toBe(true);
-    expect(isSiliconHeader(HEAD.replace('tp_size', 'tp'))).toBe(false);
-  });
-
   it('give the cases that a careful reading gives', () => {
     expect(deriveCases(readSilicon(path('rows.csv')))).toEqual(readCases(path('cases.jsonl')));
   });

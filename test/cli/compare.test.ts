@@ -1,10 +1,8 @@
 import { Command } from 'commander';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import Papa from 'papaparse';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { registerCompare } from '../../src/cli/compare.js';
@@ -12,6 +10,7 @@ import { registerRun } from '../../src/cli/run.js';
 import { InputError } from '../../src/core/problem.js';
 import type { Difference } from '../../src/sweep/compare.js';
 import type { PairedComparison } from '../../src/sweep/paired.js';
+import { complaintsOf, hasNoBrowser } from '../support/chromium.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynotwin-compare-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -138,29 +137,17 @@ describe('compare', () => {
   });
 });
 
-const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-
-describe.skipIf(!existsSync(CHROMIUM) && !process.env['CI'])('the page of a comparison in Chromium', () => {
+describe.skipIf(hasNoBrowser)('the page of a comparison in Chromium', () => {
   it('draws every chart without an error or a request', async () => {
     const path = at('page.html');
     expect((await dynotwin('compare', at('a.yaml'), at('kv.yaml'), at('disagg.yaml'), at('other.yaml'), '--draws', '50', '--html', path, '--quiet')).out).toBe(`${path}\n`);
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
-    try {
-      const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-      const complaints: string[] = [];
-      page.on('console', (message) => complaints.push(message.text()));
-      page.on('pageerror', (error) => complaints.push(error.message));
-      page.on('request', (request) => { if (request.url() !== pathToFileURL(path).href && request.url() !== 'data:,') complaints.push(request.url()); });
-      await page.goto(pathToFileURL(path).href);
+    const complaints = await complaintsOf(path, async (page) => {
       // Two pairs: intervals, wins, three histograms, three maps each.
       await page.waitForSelector('html[data-drawn="16"]', { state: 'attached', timeout: 20_000 });
       await page.hover('#wins-1 .mark-text.role-mark text');
       expect(await page.textContent('#tip')).toMatch(/^prompt tokens: .* … .*\nTTFT faster: \d+ of 40 requests/);
       expect(await page.textContent('section.panel')).toContain('other is compared as a whole: request 0 has prompt tokens 900');
-      if (process.env['SCREENSHOT']) await page.screenshot({ path: process.env['SCREENSHOT'], fullPage: true });
-      expect(complaints).toEqual([]);
-    } finally {
-      await browser.close();
-    }
+    });
+    expect(complaints).toEqual([]);
   }, 60_000);
 });

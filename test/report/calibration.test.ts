@@ -1,14 +1,13 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { compareTargets } from '../../src/calibrate/targets.js';
 import type { Validation, ValidationPoint } from '../../src/calibrate/validate.js';
 import { backendChart, parityChart, residualChart } from '../../src/report/calibration-charts.js';
 import { calibrationPage } from '../../src/report/calibration-page.js';
 import { renderSvg } from '../../src/report/svg.js';
+import { complaintsOf, hasNoBrowser } from '../support/chromium.js';
 
 const SIZE = { width: 400, height: 300 } as const;
 
@@ -53,29 +52,17 @@ describe('targets', () => {
   });
 });
 
-const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-const missing = !existsSync(CHROMIUM) && !process.env['CI'];
-
-describe.skipIf(missing)('the page of a validation in Chromium', () => {
+describe.skipIf(hasNoBrowser)('the page of a validation in Chromium', () => {
   it('draws every chart without an error or a request', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'dynotwin-calibration-'));
     const path = join(folder, 'index.html');
     writeFileSync(path, calibrationPage({ title: 'Timing <model>', data: 'rows.csv' }, validation, compareTargets(validation.errors)));
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
-    try {
-      const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-      const complaints: string[] = [];
-      page.on('console', (message) => complaints.push(message.text()));
-      page.on('pageerror', (error) => complaints.push(error.message));
-      page.on('request', (request) => { if (request.url() !== pathToFileURL(path).href && request.url() !== 'data:,') complaints.push(request.url()); });
-      await page.goto(pathToFileURL(path).href);
+    const complaints = await complaintsOf(path, async (page) => {
       await page.waitForSelector('html[data-drawn="16"]', { state: 'attached', timeout: 20_000 });
       await page.hover('#parity-M3-tpot .mark-symbol.role-mark path');
       expect(await page.textContent('#tip')).toMatch(/^<row \d+>\nmeasured: /);
-      expect(complaints).toEqual([]);
-    } finally {
-      await browser.close();
-      rmSync(folder, { recursive: true, force: true });
-    }
+    });
+    rmSync(folder, { recursive: true, force: true });
+    expect(complaints).toEqual([]);
   }, 60_000);
 });

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { InputError, type Problem } from '../../src/core/problem.js';
+import { InputError } from '../../src/core/problem.js';
 import { loadPolicy } from '../../src/router/module-loader.js';
 import type { Candidate, RouteRequest } from '../../src/router/policy.js';
 import type { RouterSpec } from '../../src/scenario/scenario.js';
 import { drive } from '../../src/sim/drive.js';
+import { problemOf } from '../support/refused.js';
 import { distinct, rowsOf, simulationOf, tokens, workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynotwin policy '));
@@ -51,16 +52,6 @@ function workers(router: Partial<RouterSpec>, setup: Setup = {}, requests = REQU
   const simulation = simulationOf(workloadOf(requests), { workers: 3, engine: { prefixCaching: true }, ...setup, router });
   drive(simulation);
   return [...simulation.observe().requests.decodeWorker];
-}
-
-function problemOf(run: () => unknown): Problem {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof InputError) return error.problems[0]!;
-    throw error;
-  }
-  throw new Error('nothing was refused');
 }
 
 describe('a policy module', () => {

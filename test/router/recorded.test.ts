@@ -2,13 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { InputError, type Problem } from '../../src/core/problem.js';
 import type { Observations } from '../../src/metrics/observations.js';
 import { routeDecisionsCsv, routeDecisionsText } from '../../src/metrics/route-decisions.js';
 import { readRecordedRoutes, RecordedRoutes } from '../../src/router/recorded.js';
 import { drive } from '../../src/sim/drive.js';
 import { Simulation } from '../../src/sim/simulation.js';
 import { expandBlocks } from '../../src/workload/expand.js';
+import { problemOf } from '../support/refused.js';
 import { configOf, distinct, tokens, workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dynotwin routes '));
@@ -40,16 +40,6 @@ function logOf(setup: Setup): Row[] {
   const ranks = setup.engine?.ranks ?? 1;
   const columns = config.pools.length > 1 ? [prefillWorker, decodeWorker] : [decodeWorker];
   return REQUESTS.flatMap((_, line) => columns.map((column, decision): Row => [line, decision, Math.floor(column[line]! / ranks), column[line]! % ranks, null]));
-}
-
-function problemOf(run: () => unknown): Problem {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof InputError) return error.problems[0]!;
-    throw error;
-  }
-  throw new Error('nothing was refused');
 }
 
 describe('recorded choices', () => {

@@ -6,7 +6,6 @@ import type { GpuRecord, ModelReady } from './records.js';
 
 /** Where measurements come from: `worker`, or the importer that read them. */
 export const MEASUREMENT_SOURCES = ['worker', 'aic-tables', 'aic-fpm', 'fpm-log', 'vidur'] as const;
-export type MeasurementSource = (typeof MEASUREMENT_SOURCES)[number];
 
 const text = z.string().min(1).nullable();
 

@@ -9,7 +9,7 @@ import type { MeasuredProfile } from './profile-schema.js';
 const REMEMBERED_TOKENS = 32768;
 
 /** Beyond the measured sizes by more than this factor a pass is refused. */
-const REACH = 2;
+export const REACH = 2;
 
 /** What a measured profile says of the passes of one worker. */
 export interface MeasuredPasses {
