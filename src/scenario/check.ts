@@ -1,6 +1,6 @@
 import { parseNumber, parseQuantity, type Parsed } from '../core/units.js';
 import type { Problem } from '../core/problem.js';
-import type { Kind, MapKind, ScalarKind } from './fields.js';
+import type { Kind, MapKind, ScalarKind } from './field-kinds.js';
 import { suggest } from './suggest.js';
 import type { Entry, MapTree, Position, Tree } from './tree.js';
 

@@ -1,6 +1,6 @@
-import type { Dimension, NumberRule } from '../core/units.js';
-import { ATTENTION_MODES, KV_MODES, ORACLE_GOALS, QUANT_MODES, TRACE_FORMAT_NAMES } from './scenario.js';
-import { MODULE_PATH } from './paths.js';
+import { above, atLeast, bool, choice, count, field, LIMITS, map, quantity, ratio, type Kind, type MapKind, type Field } from './field-kinds.js';
+import { ROUTER_FIELDS } from './router-fields.js';
+import { ATTENTION_MODES, KV_MODES, QUANT_MODES, TRACE_FORMAT_NAMES } from './scenario.js';
 import { SHAPE_PATTERN } from './shape.js';
 
 /**
@@ -8,51 +8,6 @@ import { SHAPE_PATTERN } from './shape.js';
  * scalar shorthands, suggestions and the JSON Schema derive from this one table
  * (spec: scenario sections 2.2 and 3).
  */
-export type Kind =
-  | MapKind
-  | { readonly type: 'quantity'; readonly dimension: Dimension; /** Named values such as presets. */ readonly words?: readonly string[]; readonly positive?: boolean; /** Also taken; its values are read with `Reader.other`. */ readonly other?: Dimension }
-  | { readonly type: 'number'; readonly rule: NumberRule; readonly words?: readonly string[] }
-  | { readonly type: 'boolean' }
-  | { readonly type: 'enum'; readonly values: readonly string[]; /** Known to the format and not built yet. */ readonly later?: readonly string[]; /** The path of a file is taken, too: what it must look like. */ readonly file?: RegExp; /** Values that mean nothing without another field: auto leaves them out. */ readonly needing?: readonly string[] }
-  | { readonly type: 'text'; readonly pattern?: RegExp; readonly example: string }
-  /** Text naming a file, relative to the file it stands in. */
-  | { readonly type: 'path'; readonly example: string }
-  | { readonly type: 'list'; readonly of: Kind; readonly length?: number }
-  /** A scalar of one kind, or a mapping. */
-  | { readonly type: 'either'; readonly scalar: ScalarKind; readonly map: MapKind }
-  /** One text or a list of them. */
-  | { readonly type: 'texts'; readonly example: string }
-  /** Read by the sweep or the gate reader itself; `takes` says what is written there. */
-  | { readonly type: 'space'; readonly takes?: string };
-
-export type ScalarKind = Exclude<Kind, { type: 'map' | 'list' | 'either' | 'space' }>;
-
-export interface MapKind {
-  readonly type: 'map';
-  readonly fields: Readonly<Record<string, Field>>;
-  /** A scalar stands for the mapping with this field; a second field takes what follows `@`. */
-  readonly main?: readonly [string, string?];
-  /** Fields of features that are not built yet. */
-  readonly later?: readonly string[];
-}
-
-export interface Field {
-  readonly kind: Kind;
-  readonly doc: string;
-  /** As shown to users; absent = required or off. */
-  readonly default?: string;
-}
-
-const quantity = (dimension: Dimension, extra: { words?: readonly string[]; positive?: boolean; other?: Dimension } = {}): ScalarKind => ({ type: 'quantity', dimension, ...extra });
-const count = (min = 1, cap?: number): ScalarKind => ({ type: 'number', rule: { integer: true, min, ...(cap === undefined ? {} : { cap }) } });
-const atLeast = (min: number): Kind => ({ type: 'number', rule: { min } });
-const above = (limit: number): Kind => ({ type: 'number', rule: { above: limit } });
-const ratio: Kind = { type: 'number', rule: { min: 0, max: 1, percent: true } };
-const bool: Kind = { type: 'boolean' };
-const choice = (values: readonly string[], later: readonly string[] = []): Kind => ({ type: 'enum', values, later });
-const choiceOrFile = (values: readonly string[], later: readonly string[], file: RegExp, needing: readonly string[]): Kind => ({ type: 'enum', values: [...values, ...needing], later, file, needing });
-const map = (fields: MapKind['fields'], extra: Pick<MapKind, 'main' | 'later'> = {}): MapKind => ({ type: 'map', fields, ...extra });
-const field = (kind: Kind, doc: string, fallback?: string): Field => (fallback === undefined ? { kind, doc } : { kind, doc, default: fallback });
 
 /** Link presets, bytes per second: the lower end of published ranges (spec: kvbm section 6.3). */
 export const LINK_PRESETS: Readonly<Record<string, number>> = {
@@ -62,9 +17,6 @@ export const LINK_PRESETS: Readonly<Record<string, number>> = {
   efa_libfabric_gdr: 9.6e9,
   tcp: 1e9,
 };
-
-/** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, stages: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
 
 const tokenNumber: Kind = { type: 'number', rule: { above: 0, cap: LIMITS.tokens } };
 const lengths = (doc: string): Field =>
@@ -262,125 +214,12 @@ const deployment = map(
   },
 );
 
-/** Read by policy kv only. */
-export const KV_ROUTER_FIELDS = [
-  'overlap_score_credit', 'overlap_score_credit_decay', 'prefill_load_scale', 'decode_active_request_weight', 'temperature',
-  'track_active_blocks', 'track_prefill_tokens', 'assume_kv_reuse', 'index',
-  'load_aware', 'overlap_score_weight', 'selection', 'track_output_blocks', 'output_decay', 'prefill_load_model',
-] as const;
-
-const router = map(
-  {
-    policy: field(choiceOrFile(['round_robin', 'random', 'least_loaded', 'kv', 'power_of_two', 'least_tokens', 'prefix_hash', 'cache_aware', 'scorers', 'oracle'], ['device_aware', 'direct'], MODULE_PATH, ['exec', 'recorded']), 'Which worker a request goes to; or the path of a JavaScript or TypeScript module that says it, relative to this file', 'round_robin'),
-    overlap_score_credit: field(atLeast(0), 'Weight of cached prefix blocks', '1'),
-    overlap_score_credit_decay: field(atLeast(0), 'How fast the credit fades with the backlog', '0'),
-    prefill_load_scale: field(atLeast(0), 'Weight of prompt work', '1'),
-    decode_active_request_weight: field(atLeast(0), 'Blocks counted per active request', '0'),
-    temperature: field(atLeast(0), 'Softmax temperature; 0 = the cheapest worker', '0'),
-    track_active_blocks: field(bool, 'Count blocks of running requests', 'true'),
-    track_prefill_tokens: field(bool, 'Count prompt tokens still to compute', 'true'),
-    assume_kv_reuse: field(bool, 'Equal blocks of running requests count once', 'true'),
-    exec: field({ type: 'list', of: { type: 'text', example: './router.py' } }, 'Policy exec: a program and its arguments, which answers JSON lines; words that begin with ./ or ../ are paths relative to this file'),
-    timeout: field(quantity('time', { positive: true }), 'Policy exec: real time it may take to answer', '5 s'),
-    routes: field({ type: 'path', example: 'routes.json' }, 'Policy recorded: log of choices to follow, {columns: [line, decision, worker, dp_rank, cost], rows}, relative to this file'),
-    prefix_hash: field(
-      map({
-        tokens: field(count(1, LIMITS.tokens), 'Leading prompt tokens that are hashed, in whole blocks', '256'),
-        load_factor: field(atLeast(1), 'Requests in flight of a worker, at most, as a multiple of the mean', '1.25'),
-        virtual_nodes: field(count(1, 10_000), 'Points of each worker on the ring', '160'),
-      }),
-      'Consistent hashing of the beginning of prompts, with bounded loads; with policy prefix_hash',
-    ),
-    cache_aware: field(
-      map({
-        cache_threshold: field(ratio, 'Share of the prompt that must have been sent to a worker before; else the one that was sent least', '0.3'),
-        balance_abs_threshold: field(count(0), 'Out of balance: requests in flight differ by more than this …', '64'),
-        balance_rel_threshold: field(atLeast(0), '… and the most are more than so many times the fewest; then the least loaded', '1.5'),
-      }),
-      "SGLang's cache-aware policy; with policy cache_aware",
-    ),
-    scorers: field(
-      map({
-        prefix: field(atLeast(0), 'Weight of the share of the prompt that is cached'),
-        queue: field(atLeast(0), 'Weight of few waiting requests, from the most (0) to the fewest (1)'),
-        running: field(atLeast(0), 'Weight of few running requests, likewise'),
-        kv_usage: field(atLeast(0), 'Weight of the share of KV blocks not in use'),
-        load_aware: field(atLeast(0), 'Weight of an empty queue (0.5), falling to 0 at 128 waiting requests'),
-        active_requests: field(atLeast(0), 'Weight of few requests in flight, from the most (0) to none (1)'),
-        session: field(atLeast(0), "Weight of the worker of the session's last request"),
-      }),
-      "Weighted scorers in the manner of llm-d; those left out count nothing; with policy scorers",
-      '{prefix: 3, queue: 2, kv_usage: 2}',
-    ),
-    oracle: field(map({ minimise: field(choice(ORACLE_GOALS), "Predicted time to a request's first token, to its end, or that and the delay of those already there", 'ttft') }), 'Policy oracle: knows caches, remaining work and output lengths'),
-    index: field(
-      map(
-        {
-          mode: field(choice(['events', 'approximate', 'none']), "What it is made of: the workers' cache events, the router's own choices, or nothing", 'events'),
-          visible: field(choice(['pass_start', 'pass_end']), "When a pass's new blocks become routable; events", 'pass_end'),
-          event_delay: field(quantity('time'), 'Time an event takes to the router; events', '0 ms'),
-          event_loss: field(ratio, 'Share of the events that never arrive; events', '0'),
-          predicted_ttl: field(quantity('time', { positive: true }), "Time for which the router's own choices count as cached beside the events; events", 'off'),
-          policy: field(choice(['ttl', 'lru']), 'What is forgotten: each choice after a time, or the longest unused when a worker is full; approximate', 'ttl'),
-          ttl: field(quantity('time', { words: ['none'] }), 'Time after which a choice is forgotten, from the last one on; none = never; approximate', '120 s'),
-        },
-        { main: ['mode'] },
-      ),
-      'Index of the blocks each worker holds',
-    ),
-    queue: field(
-      {
-        type: 'either',
-        scalar: { type: 'enum', values: ['off'] },
-        map: map(
-          {
-            threshold: field(atLeast(0), "Share of a pass's token budget; requests wait while every worker has more prompt tokens to compute"),
-            policy: field(choice(['fcfs', 'wspt', 'lcfs']), 'Who goes first, after strict_priority: the earliest (priority counts as seconds), the shortest uncached prompt (weighted by 1 + priority), or the latest', 'fcfs'),
-          },
-          { later: ['classes'] },
-        ),
-      },
-      'Requests wait at a kv router while its workers have enough to compute; `priority` and `strict_priority` of a trace order them',
-      'off',
-    ),
-    overload: field(
-      map({
-        decode_blocks: field(ratio, "Share of a worker's blocks in use"),
-        prefill_tokens: field(count(0), 'Prompt tokens still to compute'),
-        prefill_fraction: field(atLeast(0), "The same as a share of a pass's token budget"),
-      }),
-      'Workers above any of these limits get no request; a request is rejected when all are',
-    ),
-    affinity: field(
-      map({
-        ttl: field(quantity('time', { positive: true }), 'Idle time after which a session is free again'),
-        by: field(choice(['session'], ['sibling_group']), 'What stays together', 'session'),
-        soft: field(bool, 'A session leaves its worker rather than wait for it or be rejected', 'false'),
-      }),
-      'Requests of a session go to the worker of its first one',
-    ),
-    load_aware: field(bool, 'Policy kv that looks at loads alone: index none, nothing shared between running requests', 'false'),
-    overlap_score_weight: field(atLeast(0), 'Older name of prefill_load_scale; 0 = no credit either'),
-    selection: field(choice(['cost', 'lmetric']), 'Weighted sum of prompt work and load, or prompt work times (load + 1)', 'cost'),
-    track_output_blocks: field(bool, 'Count blocks of generated tokens', 'false'),
-    output_decay: field(bool, 'Blocks of a running request fade as its output nears its length; with track_output_blocks', 'true'),
-    prefill_load_model: field(choice(['none', 'timing']), "Prompt tokens still to compute count in full up to the first token, or fade at the pace of the pool's timing", 'none'),
-  },
-  {
-    main: ['policy'],
-    later: [
-      'host_cache_hit_weight', 'disk_cache_hit_weight', 'shared_cache_multiplier',
-      'conditional_disagg', 'topology', 'front',
-    ],
-  },
-);
-
 const scenarioFields: MapKind['fields'] = {
   name: field({ type: 'text', pattern: /^[^\s./\\\p{Cc}][^/\\\p{Cc}]{0,199}$/u, example: 'first-run' }, 'Name in reports and of the output folder', 'the file name'),
   extends: field({ type: 'texts', example: 'base.yaml' }, 'Files this one builds on, relative to it; later ones win'),
   workload: field(workload, 'What arrives'),
   deployment: field(deployment, 'What serves it'),
-  router: field(router, 'How requests find a worker', 'round_robin'),
+  router: field(ROUTER_FIELDS, 'How requests find a worker', 'round_robin'),
   frontend: field(
     map(
       {

@@ -1,4 +1,5 @@
-import { GATE_FIELDS, SCENARIO_FIELDS, SWEEP_FIELDS, TOPOLOGY_FIELDS, type Field, type Kind, type MapKind } from './fields.js';
+import type { Field, Kind, MapKind } from './field-kinds.js';
+import { GATE_FIELDS, SCENARIO_FIELDS, SWEEP_FIELDS, TOPOLOGY_FIELDS } from './fields.js';
 
 type Schema = Record<string, unknown>;
 

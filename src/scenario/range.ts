@@ -1,7 +1,7 @@
 import type { Problem } from '../core/problem.js';
 import { formatQuantity, parseQuantity } from '../core/units.js';
 import { parseScalar } from './check.js';
-import type { Kind } from './fields.js';
+import type { Kind } from './field-kinds.js';
 import { suggest } from './suggest.js';
 import { fromData, type MapTree, type Tree } from './tree.js';
 

@@ -1,5 +1,6 @@
 import type { Environment, FieldProblem } from './environment.js';
-import { LIMITS, LINK_PRESETS } from './fields.js';
+import { LIMITS } from './field-kinds.js';
+import { LINK_PRESETS } from './fields.js';
 import { besideFile, isModelPath } from './paths.js';
 import type { Reader } from './reader.js';
 import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './resolve-engine.js';

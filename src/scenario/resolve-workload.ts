@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { LIMITS } from './fields.js';
+import { LIMITS } from './field-kinds.js';
 import { besideFile } from './paths.js';
 import type { Reader } from './reader.js';
 import type { Distribution, Fidelity, Load, RunSpec, WorkloadSource, WorkloadSpec } from './scenario.js';

@@ -1,5 +1,5 @@
 import type { Environment } from './environment.js';
-import { KV_ROUTER_FIELDS } from './fields.js';
+import { KV_ROUTER_FIELDS } from './router-fields.js';
 import type { Reader } from './reader.js';
 import { resolveAdmission } from './resolve-admission.js';
 import { resolveAnalytic } from './resolve-analytic.js';

@@ -1,5 +1,6 @@
 import type { Problem } from '../core/problem.js';
-import { kindAt, SCENARIO_FIELDS, type Kind } from './fields.js';
+import type { Kind } from './field-kinds.js';
+import { kindAt, SCENARIO_FIELDS } from './fields.js';
 import { rangeValues } from './range.js';
 import { suggest } from './suggest.js';
 import type { ShapeSource } from './search-shapes.js';

@@ -11,7 +11,8 @@ import { PRESETS } from '../../src/cli/presets.js';
 import { CODES } from '../../src/core/codes.js';
 import { InputError } from '../../src/core/problem.js';
 import { describeField } from '../../src/scenario/describe.js';
-import { SWEEP_FIELDS, type MapKind } from '../../src/scenario/fields.js';
+import type { MapKind } from '../../src/scenario/field-kinds.js';
+import { SWEEP_FIELDS } from '../../src/scenario/fields.js';
 
 /** What `explain …` prints, or the first problem it throws. */
 async function explain(...words: string[]): Promise<string> {

@@ -1,0 +1,77 @@
+/** How requests find a worker, resolved. */
+
+/** Requests wait while every worker has more prompt tokens to compute than `threshold` · the token budget of a pass. Source: spec router section 5. */
+export interface QueueSpec {
+  readonly policy: 'fcfs' | 'wspt' | 'lcfs';
+  readonly threshold: number;
+}
+
+/** Limits of a rank; absent = none. */
+export interface OverloadSpec {
+  /** Blocks of its active requests, as a share of its blocks. */
+  readonly decodeBlocks?: number;
+  /** Prompt tokens still to compute, and the same as a share of a pass's token budget. */
+  readonly prefillTokens?: number;
+  readonly prefillFraction?: number;
+}
+
+/** Policies that people compare with (`src/router`). */
+export type OtherPolicy = 'power_of_two' | 'least_tokens' | 'prefix_hash' | 'cache_aware' | 'scorers' | 'oracle';
+
+/** What the oracle minimises, ms: the predicted time to this request's first token, to its end, or that and the delay of those already there. */
+export type OracleGoal = (typeof ORACLE_GOALS)[number];
+export const ORACLE_GOALS = ['ttft', 'e2e', 'total'] as const;
+
+export type ScorerName = (typeof SCORER_NAMES)[number];
+export const SCORER_NAMES = ['prefix', 'queue', 'running', 'kv_usage', 'load_aware', 'active_requests', 'session'] as const;
+
+export interface RouterSpec {
+  readonly policy: 'round_robin' | 'random' | 'least_loaded' | 'kv' | 'module' | 'exec' | 'recorded' | OtherPolicy;
+  /** Policy `module` (a file's name in `router.policy`): JavaScript or TypeScript. Paths here are absolute or relative to the current folder; a file's content counts by its SHA-256. */
+  readonly module?: { readonly path: string; readonly sha256: string };
+  /** Policy `exec`: program and arguments, what the files named there hold, and how long an answer may take, ms of real time. */
+  readonly exec?: { readonly command: readonly string[]; readonly sha256: readonly string[]; readonly timeoutMs: number };
+  /** Policy `recorded`: log of choices. */
+  readonly routes?: { readonly path: string; readonly sha256: string };
+  /** Policy `prefix_hash`: leading tokens that are hashed, bound on a worker's share of the requests in flight (times the mean), points of each worker on the ring. */
+  readonly prefixHash?: { readonly tokens: number; readonly loadFactor: number; readonly virtualNodes: number };
+  /** Policy `cache_aware`: share of the prompt that must match, and when loads are out of balance (requests; ratio). */
+  readonly cacheAware?: { readonly cacheThreshold: number; readonly balanceAbsThreshold: number; readonly balanceRelThreshold: number };
+  /** Policy `oracle`. */
+  readonly oracle?: { readonly minimise: OracleGoal };
+  /** Policy `scorers`: weights above 0. */
+  readonly scorers?: Readonly<Partial<Record<ScorerName, number>>>;
+  readonly overlapScoreCredit: number;
+  readonly overlapScoreCreditDecay: number;
+  readonly prefillLoadScale: number;
+  readonly decodeActiveRequestWeight: number;
+  readonly temperature: number;
+  readonly trackActiveBlocks: boolean;
+  readonly trackPrefillTokens: boolean;
+  readonly assumeKvReuse: boolean;
+  /** When a worker's new blocks become routable. */
+  readonly indexVisible: 'pass_start' | 'pass_end';
+  /** Requests wait at the router while every worker has more prompt tokens to compute than this share of a pass's token budget; absent = never. */
+  readonly queue?: QueueSpec;
+  /** Workers above any of these get no requests; without any other worker a request is rejected. */
+  readonly overload?: OverloadSpec;
+  /** Sessions stay on their worker until they have been idle so long; `soft`: unless it is overloaded. Absent = every request is routed anew. */
+  readonly affinity?: { readonly ttlMs: number; readonly soft: boolean };
+  /** How a KV router knows what workers cache; absent = from their events, all of them and without delay. */
+  readonly index?: RouterIndexSpec;
+  /** What a KV router adds the parts of a cost up to; absent = their weighted sum. */
+  readonly selection?: 'lmetric';
+  /** A KV router counts generated blocks, too: in full, or (`fading`) ever less as the request nears its end; absent = prompt blocks only. */
+  readonly outputBlocks?: 'full' | 'fading';
+  /** Prompt work that a KV router counts fades as time goes by, at the pace of the pool's timing; absent = it counts in full up to the first token. */
+  readonly prefillLoadModel?: 'timing';
+}
+
+/** What a KV router knows of caches (spec: router section 6). */
+export type RouterIndexSpec =
+  /** Events: late by `delayMs`, a share `loss` of them never; in addition its own choices for `predictedMs` (null = not). */
+  | { readonly mode: 'events'; readonly delayMs: number; readonly loss: number; readonly predictedMs: number | null }
+  /** Its own choices: each for `ttlMs` (null = for ever), or as long as it thinks that the worker has room. */
+  | { readonly mode: 'approximate'; readonly policy: 'ttl'; readonly ttlMs: number | null }
+  | { readonly mode: 'approximate'; readonly policy: 'lru' }
+  | { readonly mode: 'none' };
