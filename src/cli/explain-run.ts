@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import Papa from 'papaparse';
 import { InputError } from '../core/problem.js';
+import { DECISION_TOLERANCE, decisionRegret, pricedDecisionsCsv, type PoolDecisions } from '../metrics/decision-regret.js';
 import { regretOf, type Regret } from '../metrics/regret.js';
 import type { Report } from '../metrics/report.js';
 import { STAGE_NAMES, STAGES, stageBands, type StageBand } from '../metrics/stages.js';
@@ -31,19 +32,22 @@ export async function explainRun(path: string, options: ExplainRunOptions): Prom
   if (scenario.run.estimator === 'analytic') throw new InputError({ code: 'E-NO-EFFECT', path: 'explain', what: 'closed forms have no requests whose time could be taken apart', hint: 'set run.estimator: simulate' });
   const guided = options.oracle === true ? guidedScenario(file, scenario, options.set) : null;
   printWarnings(warnings, options.quiet === true);
-  const { outcome } = await simulate(scenario);
+  const { outcome } = await simulate(scenario, undefined, guided !== null);
   if (finished) refuseOther(path, finished, outcome.report);
   const bands = stageBands(outcome.observations);
   const regret = guided && regretOf(outcome.observations, (await simulate(guided)).outcome.observations);
-  const data = { schema: 'dynotwin.explain/1', run: scenario.name, bands, ...(regret ? { regret } : {}) };
+  const { priced, warmupRequests } = outcome.observations;
+  const decisions = priced && decisionRegret(priced, scenario.deployment.pools.map(({ role }) => role), warmupRequests);
+  const data = { schema: 'dynotwin.explain/1', run: scenario.name, bands, ...(decisions ? { decision_regret: { tolerance: DECISION_TOLERANCE, pools: decisions } } : {}), ...(regret ? { regret } : {}) };
   switch (options.format) {
     case 'table':
-      return print([explainedText(scenario.name, outcome.report, bands), ...(regret ? [regretText(regret)] : [])].join('\n\n'));
+      return print([explainedText(scenario.name, outcome.report, bands), ...(decisions?.map(decisionsText) ?? []), ...(regret ? [regretText(regret)] : [])].join('\n\n'));
     case 'json':
       return print(jsonText(data));
     case 'yaml':
       return print(yamlText(data));
     case 'csv':
+      if (priced) return print(pricedDecisionsCsv(priced));
       return print(`${Papa.unparse(bands.map(({ stages, ...band }) => ({ ...band, ...Object.fromEntries(STAGE_NAMES.map((stage) => [`${stage}_ms`, stages?.[stage] ?? null])) })), { newline: '\n' })}\n`);
   }
 }
@@ -75,12 +79,27 @@ function explainedText(name: string, { requests }: Report, bands: readonly Stage
   return [head, ...(parts.length > 0 ? parts : ['no request completed'])].join('\n\n');
 }
 
+/** One pool's decisions, priced at their moments. */
+function decisionsText({ pool, measure, decisions, not_best: others, not_best_ratio: share, total_regret_ms: total, worst, ...regret }: PoolDecisions): string {
+  if (share === null) return `regret of the decisions (${pool}): none was taken`;
+  const percentiles = (['p50', 'p90', 'p95', 'p99', 'max'] as const).map((name) => `${name} ${numberText(regret[`${name}_regret_ms`]!)}`).join(', ');
+  const head = [
+    `regret of the decisions (${pool}): ${numberText(others)} of ${numberText(decisions)} (${percentText(share)}) did not take the worker that the oracle predicts best at their moment, by more than ${percentText(DECISION_TOLERANCE)}`,
+    `predicted ${measure} there against the best's: ${numberText(regret.mean_regret_ms!)} ms lost per decision, ${numberText(total)} ms in all; ${percentiles} ms`,
+  ].join('\n');
+  if (worst.length === 0) return head;
+  const names = ['request', 'prompt tokens', 'worker', 'best', 'cached', "best's cached", 'predicted ms', "best's", 'regret ms'];
+  const cell = (value: number | null): string => (value === null ? '-' : numberText(value));
+  const rows = worst.map((one) => [one.request, one.isl, one.worker, one.best_worker, one.cached, one.best_cached, one.predicted_ms, one.best_predicted_ms, one.regret_ms].map(cell));
+  return `${head}\nthe decisions that cost most (each for itself: the run went its own way)\n${textTable(names, rows, names)}`;
+}
+
 function regretText({ requests, otherwise, mean_ttft_ms: mean, oracle_mean_ttft_ms: guided, worst }: Regret): string {
-  const head = `regret: routed by the oracle ${numberText(otherwise)} of ${numberText(requests)} requests go to another worker; mean TTFT ${mean === null ? '-' : numberText(mean)} ms, by the oracle ${guided === null ? '-' : numberText(guided)} ms`;
+  const head = `regret of the run: routed by the oracle ${numberText(otherwise)} of ${numberText(requests)} requests go to another worker; mean TTFT ${mean === null ? '-' : numberText(mean)} ms, by the oracle ${guided === null ? '-' : numberText(guided)} ms`;
   if (worst.length === 0) return head;
   const names = ['request', 'prompt tokens', 'worker', "oracle's", 'reused', "oracle's reused", 'TTFT ms', "oracle's TTFT", 'regret ms'];
   const rows = worst.map((one) => [one.id, one.isl, one.worker, one.oracle_worker, one.reused, one.oracle_reused, one.ttft_ms, one.oracle_ttft_ms, one.regret_ms].map(numberText));
-  return `${head}\nthe decisions that cost most (each also pays for those before it, as the runs part at the first)\n${textTable(names, rows, names)}`;
+  return `${head}\nthe requests that lost most (each also pays for the decisions before its own, as the runs part at the first)\n${textTable(names, rows, names)}`;
 }
 
 function bandTable(bands: readonly StageBand[]): string {

@@ -20,7 +20,7 @@ export function registerExplain(program: Command): void {
       .argument('<what>', 'presets, the path of a field such as deployment.agg.tp, a code such as E-FIT, timing (of FILE, else the field), or a run: a folder that run wrote or a scenario file')
       .argument('[kind]', `with presets: ${Object.keys(PRESETS).join(', ')}; with timing: a scenario file, - = standard input; with run: a run whose name is also a field`),
   )
-    .option('--oracle', 'of a run: run it also routed by the oracle, and list the routing decisions that cost most')
+    .option('--oracle', 'of a run: what each routing decision cost by the oracle at its moment, and what the oracle as router would have made of the run; csv: one row per decision')
     .action(explain);
 }
 

@@ -53,10 +53,10 @@ async function run(file: string, options: ReadOptions & WriteOptions & CheckOpti
   if (options.format === 'table') print(`\nwritten to ${target}`);
 }
 
-/** Simulates a scenario, giving way to signals. */
-export async function simulate(scenario: Scenario, check?: Check): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
+/** Simulates a scenario, giving way to signals; where wanted the oracle prices its routing decisions. */
+export async function simulate(scenario: Scenario, check?: Check, pricesDecisions = false): Promise<{ readonly workload: Workload; readonly outcome: RunOutcome }> {
   const workload = await prepareWorkload(scenario);
-  return { workload, outcome: await executeScenarioAsync(scenario, workload, check && { check }) };
+  return { workload, outcome: await executeScenarioAsync(scenario, workload, { ...(check ? { check } : {}), pricesDecisions }) };
 }
 
 /** The artefacts of a run by file name (spec: scenario section 5), without meta.json. */

@@ -1,6 +1,7 @@
 import type { Problem } from '../core/problem.js';
 import type { PoolSpec, Quant, RouterSpec } from '../scenario/scenario.js';
 import { admissionFlags } from './admission-flags.js';
+import { conditionalDisaggFlags } from './conditional-disagg-flags.js';
 import { atLeast, type DynamoVersion } from './dynamo.js';
 import { kvRouterFlags } from './kv-router-flags.js';
 
@@ -22,15 +23,16 @@ export interface CommandLine {
 export interface WorkerQuestion {
   readonly model: string;
   readonly pool: PoolSpec;
-  /** The frontend routes by KV events, which workers that prefill must publish. */
+  /** The frontend routes by KV events, which workers that prefill must publish, and decode workers that may. */
   readonly kvRouting: boolean;
+  readonly decodePrefills?: boolean;
   /** Precision of the KV cache; null = the model's own type. */
   readonly cache: Quant['kv'] | null;
   readonly version: DynamoVersion;
 }
 
 /** `python3 -m dynamo.vllm …` of one pool (spec: dgd sections 3.3, 3.10). */
-export function workerCommand({ model, pool, kvRouting, cache, version }: WorkerQuestion): CommandLine {
+export function workerCommand({ model, pool, kvRouting, decodePrefills, cache, version }: WorkerQuestion): CommandLine {
   const { engine } = pool;
   const args = ['--model', model, ...roleArgs(pool.role, version)];
   const number = (flag: string, value: number): void => void args.push(flag, String(value));
@@ -49,7 +51,7 @@ export function workerCommand({ model, pool, kvRouting, cache, version }: Worker
   args.push(engine.prefixCaching ? '--enable-prefix-caching' : '--no-enable-prefix-caching');
   args.push(engine.chunkedPrefill ? '--enable-chunked-prefill' : '--no-enable-chunked-prefill');
   if (pool.role !== 'agg') args.push(...(atLeast(version, '1.0') ? ['--kv-transfer-config', NIXL] : ['--connector', 'nixl']));
-  if (kvRouting && pool.role !== 'decode') args.push('--kv-events-config', KV_EVENTS);
+  if (kvRouting && (pool.role !== 'decode' || decodePrefills === true)) args.push('--kv-events-config', KV_EVENTS);
   return { command: ['python3', '-m', 'dynamo.vllm'], args, problems: engineProblems(pool) };
 }
 
@@ -123,8 +125,12 @@ export function frontendCommand(router: RouterSpec, version: DynamoVersion): Com
       problems.push(...part.problems);
     }
   }
-  const admission = admissionFlags(router, version, (path, what, since) => tooOld(path, what, since, version));
-  return { command, args: [...args, ...admission.args], problems: [...problems, ...admission.problems] };
+  for (const flagsOf of [admissionFlags, conditionalDisaggFlags]) {
+    const part = flagsOf(router, version, (path, what, since) => tooOld(path, what, since, version));
+    args.push(...part.args);
+    problems.push(...part.problems);
+  }
+  return { command, args, problems };
 }
 
 interface Flags {

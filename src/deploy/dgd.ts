@@ -5,6 +5,7 @@ import { gpusPerWorker } from '../scenario/shape.js';
 import { frontendCommand, workerCommand } from './commands.js';
 import { atLeast, defaultApi, dynamoForVllm, hasVersionTag, parseDynamoVersion, pinnedVllm, runtimeImage, type DgdApi, type DynamoVersion } from './dynamo.js';
 import { nameFrom, NAMESPACE_NAME } from './names.js';
+import { replicaFlags } from './replica-flags.js';
 import { renderGraph, TOKEN_SECRET, type Component, type Graph } from './render.js';
 import { validateDgd } from './validate.js';
 
@@ -115,12 +116,14 @@ function deployableModel({ model }: DeploymentSpec, problems: Problem[]): string
 
 function frontend(scenario: Scenario, options: DgdOptions, version: DynamoVersion, problems: Problem[]): Component {
   const line = frontendCommand(scenario.router, version);
-  problems.push(...line.problems);
-  return { name: 'Frontend', type: 'frontend', replicas: 1, nodeCount: 1, gpusPerPod: 0, rdma: false, ...image(options, version), command: line.command, args: line.args };
+  const sync = replicaFlags(scenario.frontendReplicas, scenario.router);
+  problems.push(...line.problems, ...sync.problems);
+  const replicas = scenario.frontendReplicas?.count ?? 1;
+  return { name: 'Frontend', type: 'frontend', replicas, nodeCount: 1, gpusPerPod: 0, rdma: false, ...image(options, version), command: line.command, args: [...line.args, ...sync.args] };
 }
 
 function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdOptions, version: DynamoVersion, problems: Problem[]): Component {
-  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', cache: pool.quant?.kv ?? (options.kvElementBytes === 1 ? 'fp8' : null), version });
+  const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', decodePrefills: scenario.router.conditionalDisagg !== undefined, cache: pool.quant?.kv ?? (options.kvElementBytes === 1 ? 'fp8' : null), version });
   problems.push(...line.problems, ...quantProblems(pool, options.checkpointQuant));
   const gpusPerNode = options.gpusPerNode ?? DEFAULT_GPUS_PER_NODE;
   const gpus = gpusPerWorker(pool);

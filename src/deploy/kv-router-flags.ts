@@ -19,6 +19,7 @@ export function kvRouterFlags({ index, outputBlocks, prefillLoadModel, selection
   if (outputBlocks !== undefined) flags.add('router.track_output_blocks', 'output blocks', '1.2', ['--router-track-output-blocks']);
   if (outputBlocks === 'fading') problems.push({ code: 'W-COMPAT', path: 'router.output_decay', what: 'blocks fade only for requests whose agent hints tell their output length (osl)' });
   const unsupported = (path: string, what: string, hint: string): void => void problems.push({ code: 'E-UNSUPPORTED', path, what, hint });
+  if (index?.mode === 'approximate' && index.policy === 'ttl' && index.cap) unsupported('router.index.max_blocks', 'the newest releases keep no such bound, and which older ones take one is not known', 'deploy with max_blocks: none');
   if (prefillLoadModel !== undefined) unsupported('router.prefill_load_model', 'no manifest carries the performance model of a frontend', 'deploy with prefill_load_model: none');
   if (selection !== undefined) unsupported('router.selection', `the flag that selects ${selection} is not known`, 'deploy with selection: cost');
   return flags;

@@ -106,8 +106,9 @@ function checkRoles(components: readonly ComponentView[]): Problem[] {
 function checkEvents(components: readonly ComponentView[]): Problem[] {
   const frontend = components.find((component) => component.type === 'frontend');
   if (frontend === undefined || routerMode(frontend) !== 'kv' || frontend.words.some((word) => word === '--no-router-kv-events' || word === '--no-kv-events')) return [];
+  const decodePublishes = frontend.words.includes('--router-conditional-disagg');
   return components
-    .filter((component) => backendOf(component) === 'vllm' && component.type !== 'decode' && flagValue(component.words, '--kv-events-config') === null)
+    .filter((component) => backendOf(component) === 'vllm' && (component.type !== 'decode' || decodePublishes) && flagValue(component.words, '--kv-events-config') === null)
     .map(({ path }) => ({ code: 'W-COMPAT', path, what: 'the router reads KV events and this worker publishes none' }));
 }
 

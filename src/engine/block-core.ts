@@ -91,7 +91,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
   /** The prompt work that is paid for, in running order: summed when it is settled, so that nothing has to be taken back. */
   private sumChunks(): void {
     const { timing } = this.config;
-    if (!this.chargesPrompts || (!timing.chunkMs && !timing.readsLengths)) return;
+    if (!timing.chunkMs && !timing.readsLengths) return;
     const { loose, sequences, shape } = this;
     let chunksMs = 0;
     clearLengths(shape);
@@ -99,7 +99,7 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
       const request = loose[i]!;
       const tokens = sequences.passPromptTokens[request]!;
       const start = sequences.passStartTokens[request]!;
-      if (tokens === 0) continue;
+      if (tokens === 0 || !this.chargesPrompt(request)) continue;
       if (timing.chunkMs) chunksMs += timing.chunkMs(start, start + tokens);
       if (timing.readsLengths) noteLengths(shape, start, start + tokens);
     }
@@ -154,12 +154,12 @@ export abstract class BlockCore extends BlockScheduling implements EngineCore {
     let contextTokens = this.group.knownTokens;
     let longest = this.config.timing.readsLengths ? this.group.longestKnown(this.running.first) : 0;
     const { firstTokenInDecodeBatch, recomputesAsPrefill } = this.config.semantics;
-    const firstTokenCounts = firstTokenInDecodeBatch || this.config.role !== 'agg' || this.speculation !== null;
+    const firstTokenCounts = firstTokenInDecodeBatch || this.isPrefill || this.speculation !== null;
     const promptsStandApart = recomputesAsPrefill && this.speculation === null;
     for (let i = 0; i < this.looseCount; i++) {
       const request = this.loose[i]!;
       if (!this.isReady(request)) continue;
-      if (sequences.passPromptTokens[request]! > 0 && (promptsStandApart || (!firstTokenCounts && sequences.generated[request] === 0))) continue;
+      if (sequences.passPromptTokens[request]! > 0 && (promptsStandApart || (!firstTokenCounts && sequences.handedOver[request] === 0 && sequences.generated[request] === 0))) continue;
       requests++;
       contextTokens += sequences.known(request);
       if (longest < sequences.known(request)) longest = sequences.known(request);

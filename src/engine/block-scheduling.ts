@@ -23,9 +23,9 @@ export abstract class BlockScheduling extends BlockSpans {
   private admissions = 0;
   protected barrenPasses = 0;
 
-  /** A decode worker is handed its prompts: in the references it computes none that it is charged for. */
-  protected get chargesPrompts(): boolean {
-    return !this.isDecode || this.config.semantics.recomputesAsPrefill;
+  /** A prompt that was handed over is not charged for where it is computed again: so the references have it. */
+  protected chargesPrompt(request: number): boolean {
+    return this.sequences.handedOver[request] === 0 || this.config.semantics.recomputesAsPrefill;
   }
 
   /** Everything it knows is computed: its next token comes at the end of this pass. */
@@ -195,7 +195,7 @@ export abstract class BlockScheduling extends BlockSpans {
     if (promptTokens === 0) return;
     // Blocks that a prompt makes visible may be the head's, too.
     this.mayAdmit = true;
-    if (this.chargesPrompts) this.countPrefill(request, 1);
+    if (this.chargesPrompt(request)) this.countPrefill(request, 1);
   }
 
   private countPrefill(request: number, sign: 1 | -1): void {
@@ -213,7 +213,7 @@ export abstract class BlockScheduling extends BlockSpans {
     const { sequences } = this;
     if (sequences.bucket[victim]! >= 0) throw new Error('invariant broken: a member of the group was preempted');
     this.budget += sequences.passTokens[victim]!;
-    if (uncharge && sequences.passPromptTokens[victim]! > 0 && this.chargesPrompts) this.countPrefill(victim, -1);
+    if (uncharge && sequences.passPromptTokens[victim]! > 0 && this.chargesPrompt(victim)) this.countPrefill(victim, -1);
     this.forgetPass(victim);
     this.followsVictim = this.running.next[victim]!;
     this.running.remove(victim);

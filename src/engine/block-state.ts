@@ -42,7 +42,6 @@ export abstract class BlockState {
   protected readonly maxLength: number;
   protected readonly chunking: boolean;
   protected readonly isPrefill: boolean;
-  protected readonly isDecode: boolean;
   protected readonly speculation: Speculation | null;
 
   protected endMs = Infinity;
@@ -65,7 +64,6 @@ export abstract class BlockState {
     this.maxLength = engine.contextTokens ?? Infinity;
     this.chunking = engine.chunkedPrefill;
     this.isPrefill = role === 'prefill';
-    this.isDecode = role === 'decode';
     this.cache = createBlockCache(config, context);
     this.waiting = new RequestList(this.sequences);
     this.running = new RequestList(this.sequences);
@@ -94,7 +92,7 @@ export abstract class BlockState {
 
   submit(request: number, nowMs: number, begun = false): void {
     const wanted = this.outputLimit(this.context.promptTokens[request]!, this.context.outputTokens[request]!);
-    this.enter(request, this.isPrefill && !this.config.semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted);
+    this.enter(request, this.isPrefill && !this.config.semantics.prefillWorkerMakesAllTokens ? Math.min(wanted, 1) : wanted, false);
     this.waiting.append(request);
     if (this.waiting.count > 1) return;
     this.mayAdmit = true;
@@ -125,7 +123,7 @@ export abstract class BlockState {
     const { cache, sequences } = this;
     if (this.config.semantics.reservationNeedsRunningSlot && this.running.count >= this.maxSeqs) return -1;
     const prompt = sequences.prompt[request]!;
-    this.enter(request, this.outputLimit(prompt, this.context.outputTokens[request]!));
+    this.enter(request, this.outputLimit(prompt, this.context.outputTokens[request]!), true);
     cache.findHits(request, this.destinationHits(request));
     const missing = cache.blocksFor(prompt) - cache.hits;
     if (!this.destinationFits(request) || !cache.allocate(request, prompt)) return -1;
@@ -196,10 +194,10 @@ export abstract class BlockState {
   }
 
   /** A request is new here. What may not complete has its token gaps kept apart. */
-  private enter(request: number, output: number): void {
+  private enter(request: number, output: number, handedOver: boolean): void {
     const prompt = this.sequences.prompt[request]!;
     const mayStarve = this.cache.blocksFor(Math.min(prompt + output, this.maxLength)) > this.cache.pool.capacity || (!this.chunking && prompt > this.maxTokens);
-    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve || request < (this.config.warmupRequests ?? 0));
+    this.sequences.enter(request, output, this.config.mayBeCut || mayStarve || request < (this.config.warmupRequests ?? 0), handedOver);
   }
 
   protected notePeak(): void {

@@ -25,6 +25,8 @@ export class Sequences {
   readonly fresh: Uint8Array;
   /** 1 = its prompt arrived from a prefill worker and needs no computing. */
   readonly materialised: Uint8Array;
+  /** 1 = its prompt is a prefill worker's work: what it computes of it here itself, after a preemption, costs what `Semantics` says. */
+  readonly handedOver: Uint8Array;
   /** 1 = its token gaps are kept apart because it may not complete. */
   readonly tracked: Uint8Array;
   /** 1 = finished, its cache waits for a transfer. */
@@ -61,6 +63,7 @@ export class Sequences {
     this.prefillTo = column();
     this.fresh = new Uint8Array(count);
     this.materialised = new Uint8Array(count);
+    this.handedOver = new Uint8Array(count);
     this.tracked = new Uint8Array(count);
     this.held = new Uint8Array(count);
     this.passTokens = column();
@@ -75,10 +78,11 @@ export class Sequences {
   }
 
   /** A request comes to one of the engines. */
-  enter(request: number, output: number, tracked: boolean): void {
+  enter(request: number, output: number, tracked: boolean, handedOver: boolean): void {
     this.output[request] = output;
     this.prefillTo[request] = this.prompt[request]!;
     this.fresh[request] = 1;
+    this.handedOver[request] = handedOver ? 1 : 0;
     this.tracked[request] = tracked ? 1 : 0;
     this.bucket[request] = -1;
   }

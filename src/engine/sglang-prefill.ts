@@ -22,6 +22,8 @@ export class PrefillBatch {
   readonly sequences = sequenceList();
   /** Some of their tokens are computed, not found. */
   computes = false;
+  /** Requests of the batch whose prompts are charged for: those that were not handed over. With any, the pass is priced with these alone. */
+  charged = 0;
   /** What ended the last `admit`, and for `room` how many tokens must be free. */
   refusal: Refusal = 'open';
   neededTokens = 0;
@@ -49,6 +51,7 @@ export class PrefillBatch {
   clear(): void {
     empty(this.sequences);
     this.computes = false;
+    this.charged = 0;
     clearPrompts(this.shape);
   }
 
@@ -125,12 +128,18 @@ export class PrefillBatch {
     if (isFirst || this.mixed) this.observer.admitted(sequence.request, nowMs, start);
     this.sequences.push(sequence);
     if (start < end) this.computes = true;
+    this.notePrompt(sequence.handedOver, start, end);
+    return true;
+  }
+
+  private notePrompt(handedOver: boolean, start: number, end: number): void {
+    if (handedOver && this.charged > 0) return;
+    if (!handedOver && this.charged++ === 0) clearPrompts(this.shape);
     this.shape.prefillRequests++;
     this.shape.prefillEndTokens += end;
     this.shape.prefillStartTokens += start;
     this.shape.prefillAttentionTokens2 += end * end - start * start;
     if (this.timing.chunkMs && start < end) this.shape.prefillChunksMs += this.timing.chunkMs(start, end);
     if (this.timing.readsLengths && start < end) noteLengths(this.shape, start, end);
-    return true;
   }
 }

@@ -16,6 +16,8 @@ export class SglangSequence {
   node: RadixNode | null = null;
   /** Its token gaps are kept apart because it may not complete. */
   tracked = false;
+  /** Its prompt is a prefill worker's work: what it computes of it here, after a retraction, is not charged for. */
+  handedOver = false;
   /** It is one of those that run; its number in their order. */
   runs = false;
   order = 0;

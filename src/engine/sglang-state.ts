@@ -149,6 +149,7 @@ export abstract class SglangState {
 
   reserve(request: number): number {
     const sequence = this.sequence(request, Infinity);
+    sequence.handedOver = true;
     if (!this.handoffs.reserve(sequence)) return -1;
     this.isRefused = false;
     this.notePeak();

@@ -219,10 +219,10 @@ export class SglangCore extends SglangSpans implements EngineCore {
 
   private passEndMs(startMs: number): number {
     const { shape } = this;
-    const { timing, prefillSpeedup, decodeSpeedup, role } = this.config;
+    const { timing, prefillSpeedup, decodeSpeedup } = this.config;
     const requests = shape.prefillRequests;
     const computes = requests > 0 && Math.floor(shape.prefillEndTokens / requests) > Math.floor(shape.prefillStartTokens / requests);
-    const prefillMs = computes && role !== 'decode' ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
+    const prefillMs = computes && this.batch.charged > 0 ? chargedMs(timing.prefillMs(shape), prefillSpeedup) : 0;
     const decodeMs = shape.decodeRequests > 0 ? chargedMs(timing.decodeMs(shape), decodeSpeedup) : 0;
     return startMs + prefillMs + decodeMs;
   }

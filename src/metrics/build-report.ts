@@ -111,8 +111,8 @@ function latency(figures: ReturnType<typeof summarise>): Latency {
 }
 
 function routerPart({ requests: columns, warmupRequests = 0 }: Observations): Pick<Report, 'router'> {
-  const { routerQueueMs, overloaded } = columns;
-  if (!routerQueueMs && !overloaded) return {};
+  const { routerQueueMs, overloaded, bypassed } = columns;
+  if (!routerQueueMs && !overloaded && !bypassed) return {};
   return {
     router: {
       ...(routerQueueMs
@@ -122,6 +122,7 @@ function routerPart({ requests: columns, warmupRequests = 0 }: Observations): Pi
           }
         : {}),
       ...(overloaded ? { overloaded: overloaded.reduce((sum, each) => sum + each, 0) } : {}),
+      ...(bypassed ? { bypassed: bypassed.reduce((sum, each) => sum + each, 0) } : {}),
     },
   };
 }

@@ -16,6 +16,8 @@ export interface RequestColumns {
   readonly routerQueueMs?: Float64Array;
   /** 1 = rejected by a router, whose workers were all overloaded; absent = routers reject nobody. */
   readonly overloaded?: Uint8Array;
+  /** 1 = a decode worker took it whole, its prompt included, and no prefill worker; absent = that never happens. */
+  readonly bypassed?: Uint8Array;
   /** First admission by an engine. */
   readonly admitMs: Float64Array;
   readonly firstTokenMs: Float64Array;
@@ -120,6 +122,8 @@ export interface Observations {
   readonly plays?: { readonly total: number; readonly latencyMs: readonly number[] };
   /** The decisions of a run that followed a log of them. */
   readonly decisions?: import('./route-decisions.js').RouteDecisions;
+  /** What the oracle said of each routing decision, in the order of their times; absent = it was not asked. */
+  readonly priced?: readonly import('./decision-regret.js').PricedDecision[];
   /** Virtual time at which the run stopped. */
   readonly endMs: number;
   readonly warnings: readonly import('../core/problem.js').Problem[];

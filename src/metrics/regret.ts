@@ -39,7 +39,7 @@ export function regretOf(own: Observations, oracle: Observations): Regret {
   const both: number[] = [];
   for (let r = own.warmupRequests ?? 0; r < a.count; r++) if (isMeasured(a, r) && isMeasured(b, r) && !Number.isNaN(ttftMs(a, r)) && !Number.isNaN(ttftMs(b, r))) both.push(r);
   const mean = (columns: RequestColumns): number | null => (both.length === 0 ? null : both.reduce((sum, r) => sum + ttftMs(columns, r), 0) / both.length);
-  const otherwise = both.filter((r) => promptWorker(a, r) !== promptWorker(b, r));
+  const otherwise = both.filter((r) => promptWorker(a, r) !== promptWorker(b, r) || a.bypassed?.[r] === 1);
   const regret = (r: number): number => ttftMs(a, r) - ttftMs(b, r);
   const worst = otherwise.filter((r) => regret(r) > 0).sort((x, y) => regret(y) - regret(x) || x - y).slice(0, WORST);
   return {

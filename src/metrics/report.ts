@@ -43,8 +43,8 @@ export interface Report {
   readonly tokens: { readonly input: number; readonly output: number; readonly reused: number };
   readonly duration_ms: number;
   readonly latency: { readonly ttft_ms: Latency; readonly ttst_ms: Latency; readonly tpot_ms: Latency; readonly itl_ms: Latency; readonly e2e_ms: Latency; readonly queue_ms: Latency };
-  /** What the router held back or turned away; only where it may. Its wait is inside `latency.ttft_ms` and `queue_ms`, its rejections inside `requests.rejected`. */
-  readonly router?: { /** Of completed requests, 0 for those that did not wait. */ readonly queue_ms?: Latency; readonly queued?: number; readonly overloaded?: number };
+  /** What the router held back, turned away, or sent whole to a decode worker; only where it may. Its wait is inside `latency.ttft_ms` and `queue_ms`, its rejections inside `requests.rejected`. */
+  readonly router?: { /** Of completed requests, 0 for those that did not wait. */ readonly queue_ms?: Latency; readonly queued?: number; readonly overloaded?: number; readonly bypassed?: number };
   /** Quantiles of the means under the timing's own uncertainty; only when asked for. */
   readonly uncertainty?: { readonly ttft_ms: Uncertain; readonly tpot_ms: Uncertain; readonly output_tok_s: Uncertain };
   readonly throughput: {

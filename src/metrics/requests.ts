@@ -5,7 +5,7 @@ import type { GapStatistics, Observations, RequestColumns } from './observations
  * Columns for `count` requests in which nothing has happened yet: times NaN, indices and optional
  * counts -1, lengths and totals 0, status unfinished.
  */
-export function createRequestColumns(count: number, router: Pick<RouterSpec, 'queue' | 'overload'> = {}): RequestColumns {
+export function createRequestColumns(count: number, router: Pick<RouterSpec, 'queue' | 'overload' | 'conditionalDisagg'> = {}): RequestColumns {
   const times = (): Float64Array => new Float64Array(count).fill(NaN);
   const counts = (): Int32Array => new Int32Array(count);
   const indices = (): Int32Array => new Int32Array(count).fill(-1);
@@ -42,6 +42,7 @@ export function createRequestColumns(count: number, router: Pick<RouterSpec, 'qu
     turn: indices(),
     ...(router.queue ? { routerQueueMs: new Float64Array(count) } : {}),
     ...(router.overload ? { overloaded: new Uint8Array(count) } : {}),
+    ...(router.conditionalDisagg ? { bypassed: new Uint8Array(count) } : {}),
   };
 }
 

@@ -47,8 +47,8 @@ function requestsText({ total, completed, ...others }: Report['requests']): stri
 
 function routerLine({ router }: Report): [string, string][] {
   if (!router) return [];
-  const { queue_ms: wait, queued, overloaded } = router;
-  return [['router', joined(wait ? `${queued} waited` : null, wait ? `wait mean ${orDash(wait.mean)} ms, p99 ${orDash(wait.p99)} ms` : null, overloaded === undefined ? null : `${overloaded} turned away`)]];
+  const { queue_ms: wait, queued, overloaded, bypassed } = router;
+  return [['router', joined(wait ? `${queued} waited` : null, wait ? `wait mean ${orDash(wait.mean)} ms, p99 ${orDash(wait.p99)} ms` : null, overloaded === undefined ? null : `${overloaded} turned away`, bypassed === undefined ? null : `${bypassed} skipped the prefill workers`)]];
 }
 
 function sloLines({ slo, goodput }: Report): [string, string][] {

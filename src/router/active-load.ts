@@ -87,6 +87,11 @@ export class ActiveLoad {
     if (this.spec.trackActiveBlocks) this.own(request, worker, 1);
   }
 
+  /** Books a request of another replica. */
+  addElsewhere(request: number, worker: number, uncachedTokens: number): void {
+    this.add(request, worker, uncachedTokens);
+  }
+
   prefillCompleted(request: number): void {
     const worker = this.workerOf[request]! - 1;
     if (worker < 0) return;

@@ -9,7 +9,7 @@ const PROTOCOL = 1;
 
 /**
  * Asks a program of one's own in any language: JSON lines over its standard input and output, described in
- * scenarios/README.md. One process per pool, started with its first request.
+ * scenarios/README.md. One process per pool and replica of the frontend, started with its first request.
  */
 class ExecRouter extends OwnPolicyRouter {
   private process: ExecProcess | null = null;

@@ -1,5 +1,6 @@
 import type { RouterSpec } from '../scenario/scenario.js';
 import { SessionAffinity } from './affinity.js';
+import type { Outlook } from './conditional-disagg.js';
 import { queueScore, RouterQueue } from './queue.js';
 import type { Router, RouterLoads } from './router.js';
 
@@ -40,11 +41,25 @@ export function hasGate({ queue, overload, affinity }: RouterSpec): boolean {
   return queue !== undefined || overload !== undefined || affinity !== undefined;
 }
 
+/** One or several gates of a pool. */
+export interface PoolGate {
+  /** Who may go since this was last emptied, in order. */
+  readonly released: Released[];
+  route(request: number): number;
+  peek(request: number): Outlook | null;
+  take(request: number, worker: number): void;
+  firstToken(request: number): void;
+  finished(request: number): void;
+  setEligible(worker: number, eligible: boolean): void;
+  waiting(): Iterable<number>;
+  isIdle(): boolean;
+}
+
 /**
  * Stands before a router: a queue that holds requests back while every worker has prompts enough, without the workers that have
  * more than enough, and with sessions that stay where they are. Source: spec router sections 5, 7.4 and 7.5.
  */
-export class RouterGate {
+export class RouterGate implements PoolGate {
   /** Who may go since this was last emptied, in order. */
   readonly released: Released[] = [];
   private readonly queue: RouterQueue | null;
@@ -88,8 +103,28 @@ export class RouterGate {
     return QUEUED;
   }
 
+  /** What `route` would do now, unless it would hold the request back; null = turn it away. Draws what that draws. */
+  peek(request: number): Outlook | null {
+    const bound = this.affinity ? this.affinity.workerOf(request, this.setup.now()) : -1;
+    if (this.setup.spec.overload) this.markOverloaded();
+    if (bound >= 0 && this.overloaded[bound] === 0) return this.router.peek!(request, bound);
+    return (bound < 0 || this.setup.spec.affinity!.soft) && this.hasFree() ? this.router.peek!(request) : null;
+  }
+
+  /** Books a request where `peek` has seen it go. */
+  take(request: number, worker: number): void {
+    this.affinity?.begin(request);
+    this.router.pin(request, worker);
+    this.affinity?.bind(request, worker);
+  }
+
   /** The router has heard of a first token. */
   firstToken(): void {
+    this.drain();
+  }
+
+  /** The router has heard that a worker has less to do with what another replica has sent there. */
+  heard(): void {
     this.drain();
   }
 

@@ -20,6 +20,10 @@ export class InFlight {
     this.total++;
   }
 
+  has(request: number): boolean {
+    return this.workerOf.has(request);
+  }
+
   /** Returns the worker it was on; -1 = it is not in flight. */
   remove(request: number): number {
     const worker = this.workerOf.get(request);
@@ -52,6 +56,8 @@ export abstract class CountingRouter implements Router {
   protected abstract choose(request: number, workers: readonly number[]): number;
   /** The request goes to this worker. */
   protected sent(_request: number, _worker: number): void {}
+  /** Another replica has sent it there. */
+  protected learned(_request: number, _worker: number): void {}
   /** It has ended there. */
   protected ended(_request: number, _worker: number): void {}
 
@@ -70,6 +76,11 @@ export abstract class CountingRouter implements Router {
   private book(request: number, worker: number): void {
     this.inFlight.add(request, worker);
     this.sent(request, worker);
+  }
+
+  learn(request: number, worker: number): void {
+    this.inFlight.add(request, worker);
+    this.learned(request, worker);
   }
 
   firstToken(_request: number): void {}

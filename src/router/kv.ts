@@ -1,5 +1,6 @@
 import type { CacheListener } from '../kv/pool.js';
 import type { RouterSpec } from '../scenario/scenario.js';
+import type { Outlook } from './conditional-disagg.js';
 import { EligibleWorkers } from './eligible.js';
 import type { Router, RouterLoads, RouterSetup } from './router.js';
 import type { ActiveLoad } from './active-load.js';
@@ -56,6 +57,9 @@ class KvRouter implements Router {
   private readonly spec: RouterSpec;
   private readonly eligible = new EligibleWorkers();
   private readonly cached: WorkerIndex;
+  /** What decode workers cache, where that may spare a request the prefill workers: no cost counts it. */
+  private readonly onDecode: WorkerIndex | null;
+  private readonly outlook: Outlook = { worker: -1, cachedTokens: 0, potentialBlocks: NaN, prefillTokens: 0 };
   private readonly load: ActiveLoad;
   private readonly depths: Int32Array;
   private readonly frozen = new FrozenDepths();
@@ -74,7 +78,9 @@ class KvRouter implements Router {
     this.spec = roleSpec(setup.spec, setup.role);
     const { maxWorkers } = setup;
     this.cached = workerIndex(setup, setup.spec.index);
-    if (this.cached.cachedPrefix) this.cachedPrefix = this.cached.cachedPrefix;
+    this.onDecode = setup.role === 'decode' && setup.spec.conditionalDisagg ? workerIndex({ ...setup, role: 'agg' }, setup.spec.index) : null;
+    const { cachedPrefix } = this.onDecode ?? this.cached;
+    if (cachedPrefix) this.cachedPrefix = cachedPrefix;
     this.load = activeLoad(setup, this.spec);
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
@@ -82,6 +88,26 @@ class KvRouter implements Router {
   }
 
   route(request: number): number {
+    const worker = this.select(request);
+    this.book(request, worker);
+    return worker;
+  }
+
+  peek(request: number, worker = this.eligible.list.length === 0 ? -1 : this.select(request)): Outlook | null {
+    if (worker < 0) return null;
+    const { outlook, spec, load } = this;
+    const { table, promptTokens } = this.setup;
+    (this.onDecode ?? this.cached).depths(request, this.depths);
+    outlook.worker = worker;
+    outlook.cachedTokens = this.depths[worker]! * table.blockTokens;
+    outlook.prefillTokens = load.activePrefillTokens(worker);
+    this.load.liveDepths(request, this.liveDepths);
+    outlook.potentialBlocks = spec.trackActiveBlocks ? load.activeBlocks(worker) + Math.ceil(promptTokens[request]! / table.blockTokens) - this.liveDepths[worker]! : NaN;
+    return outlook;
+  }
+
+  /** The worker that costs least, or is drawn. Cached prefixes are then in `depths`. */
+  private select(request: number): number {
     const { table, promptTokens, random, forced } = this.setup;
     const workers = this.eligible.require();
     this.lookUp(request);
@@ -100,9 +126,7 @@ class KvRouter implements Router {
       inputs.activeRequests = load.requests[worker]!;
       costs[i] = kvCost(inputs, spec);
     }
-    const worker = forced ? forced(request, workers, this.costs) : workers[choose(this.costs, this.spec.temperature, random)]!;
-    this.book(request, worker);
-    return worker;
+    return forced ? forced(request, workers, this.costs) : workers[choose(this.costs, this.spec.temperature, random)]!;
   }
 
   /** Fewest prompt tokens still to be computed on any of the workers. */
@@ -123,7 +147,12 @@ class KvRouter implements Router {
     const overlapTokens = this.depths[worker]! * table.blockTokens;
     this.load.add(request, worker, Math.max(promptTokens[request]! - overlapTokens, 0));
     this.cached.routed(request, worker);
+    this.onDecode?.routed(request, worker);
     this.lastOverlapTokens = overlapTokens;
+  }
+
+  learn(request: number, worker: number, overlapTokens: number): void {
+    this.load.addElsewhere(request, worker, Math.max(this.setup.promptTokens[request]! - overlapTokens, 0));
   }
 
   /** Cached prefixes to `depths`: as of now, or as of when the request entered a queue. */
@@ -146,6 +175,7 @@ class KvRouter implements Router {
   finished(request: number): void {
     this.load.remove(request);
     this.cached.released(request);
+    this.onDecode?.released(request);
   }
 
   setEligible(worker: number, eligible: boolean): void {
@@ -153,12 +183,13 @@ class KvRouter implements Router {
   }
 
   cacheListener(worker: number): CacheListener | null {
-    return this.cached.listener(worker);
+    return (this.onDecode ?? this.cached).listener(worker);
   }
 
   remove(worker: number): void {
     this.eligible.set(worker, false);
     this.cached.clearWorker(worker);
+    this.onDecode?.clearWorker(worker);
   }
 
   isIdle(): boolean {

@@ -15,7 +15,9 @@ class LeastTokensRouter extends CountingRouter {
   private done = 0;
   private readonly countsPrompts: boolean;
   private readonly countsOutputs: boolean;
-  private readonly see = (_request: number, promptTokens: number, outputTokens: number): void => {
+  private readonly see = (request: number, promptTokens: number, outputTokens: number): void => {
+    // What other replicas have sent may be there unbooked.
+    if (this.setup.inFlightOn && !this.inFlight.has(request)) return;
     this.done += (this.countsPrompts ? promptTokens : 0) + (this.countsOutputs ? outputTokens : 0);
   };
 
@@ -48,6 +50,10 @@ class LeastTokensRouter extends CountingRouter {
 
   protected override sent(request: number, worker: number): void {
     this.booked[worker]! += this.tokens(request);
+  }
+
+  protected override learned(request: number, worker: number): void {
+    this.sent(request, worker);
   }
 
   protected override ended(request: number, worker: number): void {

@@ -23,6 +23,8 @@ export class OutputLoad extends ActiveLoad {
   /** Per request: generated blocks, and the weight of each; of its prompt's blocks as well where none are shared. */
   private readonly generated: Int32Array;
   private readonly weight: Float64Array;
+  /** Requests whose output nobody tells of: those of other replicas. */
+  private readonly untold = new Set<number>();
   /** Weight of the blocks of a live segment, by segment · workers + worker; empty where none are shared. */
   private readonly promptWeight: Float64Array;
 
@@ -52,10 +54,16 @@ export class OutputLoad extends ActiveLoad {
     super.add(request, worker, uncachedTokens);
   }
 
+  override addElsewhere(request: number, worker: number, uncachedTokens: number): void {
+    this.untold.add(request);
+    this.add(request, worker, uncachedTokens);
+  }
+
   override remove(request: number): void {
     const worker = this.workerOf[request]! - 1;
     if (worker < 0) return;
     this.catchUp(worker);
+    this.untold.delete(request);
     this.sum[worker]! -= this.generated[request]! * this.weight[request]!;
     super.remove(request);
     // Sums of fractions leave crumbs.
@@ -94,7 +102,7 @@ export class OutputLoad extends ActiveLoad {
 
   private readonly see = (request: number, _computed: number, tokens: number): void => {
     const worker = this.workerOf[request]! - 1;
-    if (worker < 0) return;
+    if (worker < 0 || (this.untold.size > 0 && this.untold.has(request))) return;
     const { promptTokens, expectedTokens } = this.outputs;
     const { blockTokens } = this.table;
     const prompt = promptTokens[request]!;

@@ -18,6 +18,8 @@ export abstract class OwnPolicyRouter implements Router {
   private readonly eligible = new EligibleWorkers();
   private readonly cached: SegmentIndex;
   private readonly load: ActiveLoad;
+  /** Requests of other replicas, of which the policy was never asked. */
+  private readonly elsewhere = new Set<number>();
   private readonly depths: Int32Array;
   private readonly liveDepths: Int32Array;
 
@@ -67,14 +69,19 @@ export abstract class OwnPolicyRouter implements Router {
     this.lastOverlapTokens = overlapTokens;
   }
 
+  learn(request: number, place: number, overlapTokens: number): void {
+    this.elsewhere.add(request);
+    this.load.add(request, place, Math.max(this.setup.promptTokens[request]! - overlapTokens, 0));
+  }
+
   firstToken(request: number): void {
     this.load.prefillCompleted(request);
-    this.firstTokenSeen(request);
+    if (!this.elsewhere.has(request)) this.firstTokenSeen(request);
   }
 
   finished(request: number): void {
     this.load.remove(request);
-    this.finishSeen(request);
+    if (!this.elsewhere.delete(request)) this.finishSeen(request);
   }
 
   setEligible(place: number, eligible: boolean): void {

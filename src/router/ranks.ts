@@ -34,6 +34,11 @@ export class LeastLoadedRanks implements Router {
     this.book(request, place);
   }
 
+  learn(request: number, place: number, overlapTokens: number): void {
+    this.workers.learn?.(request, Math.floor(place / this.ranks), overlapTokens);
+    this.book(request, place);
+  }
+
   private book(request: number, place: number): void {
     this.inFlight[place]!++;
     this.placeOf.set(request, place);

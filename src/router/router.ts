@@ -2,6 +2,7 @@ import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
 import type { BlockTable } from '../kv/block-table.js';
+import type { Outlook } from './conditional-disagg.js';
 import { cacheAware } from './cache-aware.js';
 import { leastTokens } from './least-tokens.js';
 import { oracle } from './oracle.js';
@@ -36,6 +37,8 @@ export interface RouterSetup {
   readonly view?: WorkerView;
   /** Follows recorded choices instead of its own: gets every eligible worker's cost. */
   readonly forced?: ForcedChoice;
+  /** Requests in flight on a worker, those of other replicas included; absent = there is one replica. */
+  readonly inFlightOn?: (worker: number) => number;
   /** The log that policy `recorded` follows, one for all pools of a run. */
   readonly followed?: FollowedRoutes;
 }
@@ -66,6 +69,10 @@ export interface Router {
   readonly lastOverlapTokens: number;
   /** Books a request on a worker chosen elsewhere. */
   pin(request: number, worker: number): void;
+  /** Counts a request that another replica of this router has sent there, as work alone: it says nothing of caches. Absent = counts no loads. */
+  learn?(request: number, worker: number, overlapTokens: number): void;
+  /** What `route`, or `pin` to a worker given, would do now, drawing what it would draw; null where no worker is eligible. */
+  peek?(request: number, worker?: number): Outlook | null;
   /** Absent = counts no loads. */
   readonly loads?: RouterLoads;
   firstToken(request: number): void;

@@ -96,7 +96,7 @@ class ScorerRouter extends CountingRouter {
 
   private look(request: number, workers: readonly number[]): void {
     const { facts, view, depths } = this;
-    const { offsets } = this.setup.table;
+    const { table: { offsets }, inFlightOn } = this.setup;
     this.cached?.depths(request, depths);
     facts.count = workers.length;
     facts.promptBlocks = offsets[request + 1]! - offsets[request]!;
@@ -108,7 +108,8 @@ class ScorerRouter extends CountingRouter {
       facts.cachedBlocks[at] = depths[worker]!;
       facts.requests[at] = requests;
       facts.running[at] = running;
-      facts.waiting[at] = Math.max(0, requests - running);
+      // Told by the workers themselves: whoever sent them.
+      facts.waiting[at] = Math.max(0, (inFlightOn ? inFlightOn(worker) : requests) - running);
       facts.kvUsage[at] = usedBlocks / view.kvBlocks;
     }
   }

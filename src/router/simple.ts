@@ -65,6 +65,9 @@ class LeastLoadedRouter extends CacheBlindRouter {
     this.inFlight[worker]!++;
     this.workerOf.set(request, worker);
   }
+  learn(request: number, worker: number): void {
+    this.pin(request, worker);
+  }
   override finished(request: number): void {
     const worker = this.workerOf.get(request);
     if (worker === undefined) return;

@@ -1,6 +1,7 @@
 import type { CacheListener } from '../kv/pool.js';
 import { segmentsOf } from '../kv/segments.js';
 import type { RouterSpec } from '../scenario/scenario.js';
+import { CappedTtlIndex } from './capped-ttl-index.js';
 import { LruIndex } from './lru-index.js';
 import { News } from './news.js';
 import type { RouterSetup } from './router.js';
@@ -35,6 +36,7 @@ export function workerIndex(setup: RouterSetup, index: RouterSpec['index']): Wor
   const view = required(setup.view, 'a view of the workers');
   const now = (): number => view.now();
   if (index.mode === 'approximate') {
+    if (index.policy === 'ttl' && index.cap) return new CappedTtlIndex(segmentsOf(table), maxWorkers, index.ttlMs ?? Infinity, index.cap.maxBlocks, Math.floor(index.cap.pruneTo * index.cap.maxBlocks), now);
     if (index.policy === 'ttl') return new TtlIndex(segmentsOf(table), maxWorkers, index.ttlMs ?? Infinity, now);
     return new LruIndex(segmentsOf(table), maxWorkers, view.kvBlocks);
   }

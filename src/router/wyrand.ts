@@ -1,4 +1,4 @@
-import type { RandomStream } from '../core/random.js';
+import { randomStream, type RandomStream } from '../core/random.js';
 
 const WORD = 2 ** 32;
 /** Added to the state, and xored into its factor: upper and lower 32 bits. */
@@ -20,9 +20,25 @@ export class Wyrand implements RandomStream {
   private high = 0;
   private low = 0;
 
+  /** As of the last `mark`. */
+  private markedHigh = 0;
+  private markedLow = 0;
+
   constructor(seed: bigint) {
     this.stateHigh = Number((seed >> 32n) & 0xffffffffn);
     this.stateLow = Number(seed & 0xffffffffn);
+  }
+
+  /** The draws from here on can be put back. */
+  mark(): void {
+    this.markedHigh = this.stateHigh;
+    this.markedLow = this.stateLow;
+  }
+
+  /** Draws since the last `mark` come again. */
+  putBack(): void {
+    this.stateHigh = this.markedHigh;
+    this.stateLow = this.markedLow;
   }
 
   /** Uniform 64-bit integer. */
@@ -91,4 +107,11 @@ export class Wyrand implements RandomStream {
     this.low = Math.imul(a, b) >>> 0;
     this.high = Math.round((a * b - this.low) / WORD);
   }
+}
+
+/** Draws of one replica's router: the first has those of a single one. */
+export function replicaDraws(seed: bigint, role: string, replica: number): Wyrand {
+  if (replica === 0) return new Wyrand(seed);
+  const words = randomStream(Number(seed), `router ${role} replica ${replica}`);
+  return new Wyrand((BigInt(words.integer(WORD)) << 32n) | BigInt(words.integer(WORD)));
 }

@@ -48,4 +48,4 @@ export const map = (fields: MapKind['fields'], extra: Pick<MapKind, 'main' | 'la
 export const field = (kind: Kind, doc: string, fallback?: string): Field => (fallback === undefined ? { kind, doc } : { kind, doc, default: fallback });
 
 /** Far above what exists: larger counts are slips of the pen that would fill the memory. */
-export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, ranks: 1000, stages: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;
+export const LIMITS = { tokens: 10_000_000, requests: 10_000_000, users: 1_000_000, workers: 10_000, replicas: 64, ranks: 1000, stages: 1000, gpus: 10_000, blocks: 20_000_000, groups: 1_000_000, trafficHours: 48 } as const;

@@ -1,4 +1,5 @@
 import { formatQuantity } from '../core/units.js';
+import { conditionalDisaggData } from './resolve-conditional-disagg.js';
 import type { RouterSpec } from './scenario.js';
 
 type Data = Readonly<Record<string, unknown>>;
@@ -15,6 +16,7 @@ export function kvRouterData(router: RouterSpec): Data {
     assume_kv_reuse: router.assumeKvReuse,
     ...(router.outputBlocks ? { track_output_blocks: true, output_decay: router.outputBlocks === 'fading' } : {}),
     ...(router.prefillLoadModel ? { prefill_load_model: router.prefillLoadModel } : {}),
+    ...conditionalDisaggData(router),
     index: indexData(router),
   };
 }
@@ -26,7 +28,7 @@ function indexData({ index, indexVisible }: RouterSpec): Data {
     case 'none':
       return { mode: index.mode };
     case 'approximate':
-      return { mode: index.mode, policy: index.policy, ...(index.policy === 'ttl' ? { ttl: index.ttlMs === null ? 'none' : time(index.ttlMs) } : {}) };
+      return { mode: index.mode, policy: index.policy, ...(index.policy === 'ttl' ? { ttl: index.ttlMs === null ? 'none' : time(index.ttlMs), ...(index.cap ? { max_blocks: index.cap.maxBlocks, prune_to: index.cap.pruneTo } : {}) } : {}) };
     case 'events':
       return { visible: indexVisible, event_delay: time(index.delayMs), event_loss: index.loss, ...(index.predictedMs === null ? {} : { predicted_ttl: time(index.predictedMs) }) };
   }

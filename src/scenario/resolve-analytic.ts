@@ -28,7 +28,7 @@ const REQUEST_FORMATS = ['csv', 'jsonl', 'aiperf'] as const;
  * effect and take one value, so that candidates which differ in them alone are equal. Problems: a workload without a closed form.
  */
 export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
-  const { frontend: _frontend, ...rest } = scenario;
+  const { frontend: _frontend, frontendReplicas: _replicas, ...rest } = scenario;
   const { deployment, run, report: { warmupRequests: _warmup, ...report } } = rest;
   checkWorkload(reader, scenario);
   if (reader.has('deployment.speculative')) reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'closed forms do not know draft tokens here', HINT);

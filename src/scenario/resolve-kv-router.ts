@@ -6,6 +6,8 @@ const LOAD_AWARE_FIELDS = ['overlap_score_credit', 'overlap_score_credit_decay',
 const LOAD_AWARE: Partial<RouterSpec> = { trackActiveBlocks: true, trackPrefillTokens: true, assumeKvReuse: false };
 /** Time for which a choice counts as cached, ms. */
 const TTL_MS = 120_000;
+/** Share of the blocks that an index keeps when it has too many. */
+const PRUNE_TO = 0.8;
 
 /**
  * What a KV router's settings say beyond its weights, after these have been read to `base`: index, output blocks, prefill
@@ -60,16 +62,16 @@ function resolveIndex(reader: Reader, mode: RouterIndexSpec['mode']): RouterInde
     if (mode !== wanted) for (const name of names) reader.unread(path(name), `not read by index mode ${mode}`, `remove it or set mode: ${wanted}`);
   };
   only('events', ['event_delay', 'event_loss', 'predicted_ttl']);
-  only('approximate', ['ttl', 'policy']);
+  only('approximate', ['ttl', 'policy', 'max_blocks', 'prune_to']);
   switch (mode) {
     case 'none':
       return { mode };
     case 'approximate': {
       if (reader.choice<'ttl' | 'lru'>(path('policy')) === 'lru') {
-        reader.unread(path('ttl'), 'policy lru forgets by room, not by time', 'remove it or set policy: ttl');
+        for (const name of ['ttl', 'max_blocks', 'prune_to']) reader.unread(path(name), name === 'ttl' ? 'policy lru forgets by room, not by time' : 'policy lru knows the room of each worker', 'remove it or set policy: ttl');
         return { mode, policy: 'lru' };
       }
-      return { mode, policy: 'ttl', ttlMs: reader.text(path('ttl')) === 'none' ? null : (reader.number(path('ttl')) ?? TTL_MS) };
+      return { mode, policy: 'ttl', ttlMs: reader.text(path('ttl')) === 'none' ? null : (reader.number(path('ttl')) ?? TTL_MS), ...resolveCap(reader) };
     }
     case 'events': {
       const delayMs = reader.number(path('event_delay')) ?? 0;
@@ -78,6 +80,13 @@ function resolveIndex(reader: Reader, mode: RouterIndexSpec['mode']): RouterInde
       return delayMs === 0 && loss === 0 && predictedMs === null ? undefined : { mode, delayMs, loss, predictedMs };
     }
   }
+}
+
+function resolveCap(reader: Reader): Pick<Extract<RouterIndexSpec, { policy: 'ttl' }>, 'cap'> {
+  const maxBlocks = reader.text('router.index.max_blocks') === 'none' ? undefined : reader.number('router.index.max_blocks');
+  if (maxBlocks !== undefined) return { cap: { maxBlocks, pruneTo: reader.number('router.index.prune_to') ?? PRUNE_TO } };
+  reader.unread('router.index.prune_to', 'there is no max_blocks', 'remove it or set max_blocks');
+  return {};
 }
 
 function resolveOutputBlocks(reader: Reader, areCounted: boolean): Pick<RouterSpec, 'outputBlocks'> {

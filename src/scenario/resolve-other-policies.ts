@@ -1,5 +1,6 @@
+import { formatQuantity } from '../core/units.js';
 import type { Reader } from './reader.js';
-import { SCORER_NAMES, type OracleGoal, type RouterSpec, type ScorerName } from './scenario.js';
+import { CACHE_AWARE_EVICTION_MS, CACHE_AWARE_TREE_TOKENS, SCORER_NAMES, type OracleGoal, type RouterSpec, type ScorerName } from './scenario.js';
 
 /** The mapping of each policy that has one of its own. */
 export const POLICY_FIELDS = ['prefix_hash', 'cache_aware', 'scorers', 'oracle'] as const;
@@ -18,7 +19,7 @@ export function resolvePolicy(reader: Reader, policy: RouterSpec['policy'], choi
     case 'prefix_hash':
       return { prefixHash: { tokens: number('tokens', 256), loadFactor: number('load_factor', 1.25), virtualNodes: number('virtual_nodes', 160) } };
     case 'cache_aware':
-      return { cacheAware: { cacheThreshold: number('cache_threshold', 0.3), balanceAbsThreshold: number('balance_abs_threshold', 64), balanceRelThreshold: number('balance_rel_threshold', 1.5) } };
+      return { cacheAware: { cacheThreshold: number('cache_threshold', 0.3), balanceAbsThreshold: number('balance_abs_threshold', 64), balanceRelThreshold: number('balance_rel_threshold', 1.5), ...resolveTrees(reader) } };
     case 'scorers':
       return { scorers: resolveScorers(reader) };
     case 'oracle':
@@ -26,6 +27,18 @@ export function resolvePolicy(reader: Reader, policy: RouterSpec['policy'], choi
     default:
       return {};
   }
+}
+
+/** What SGLang's router does by itself is left out. */
+function resolveTrees(reader: Reader): Pick<NonNullable<RouterSpec['cacheAware']>, 'maxTreeTokens' | 'evictionMs'> {
+  const isNever = reader.text('router.cache_aware.eviction_interval') === 'none';
+  if (isNever) {
+    reader.unread('router.cache_aware.max_tree_size', 'nothing is forgotten', 'remove it or eviction_interval: none');
+    return { evictionMs: null };
+  }
+  const maxTreeTokens = reader.number('router.cache_aware.max_tree_size') ?? CACHE_AWARE_TREE_TOKENS;
+  const evictionMs = reader.number('router.cache_aware.eviction_interval') ?? CACHE_AWARE_EVICTION_MS;
+  return { ...(maxTreeTokens === CACHE_AWARE_TREE_TOKENS ? {} : { maxTreeTokens }), ...(evictionMs === CACHE_AWARE_EVICTION_MS ? {} : { evictionMs }) };
 }
 
 /** Those with a weight above 0, in the order of their names. */
@@ -44,8 +57,9 @@ function resolveScorers(reader: Reader): NonNullable<RouterSpec['scorers']> {
 export function policyData({ prefixHash, cacheAware, scorers, oracle }: RouterSpec): Record<string, unknown> {
   if (prefixHash) return { prefix_hash: { tokens: prefixHash.tokens, load_factor: prefixHash.loadFactor, virtual_nodes: prefixHash.virtualNodes } };
   if (cacheAware) {
-    const { cacheThreshold, balanceAbsThreshold, balanceRelThreshold } = cacheAware;
-    return { cache_aware: { cache_threshold: cacheThreshold, balance_abs_threshold: balanceAbsThreshold, balance_rel_threshold: balanceRelThreshold } };
+    const { cacheThreshold, balanceAbsThreshold, balanceRelThreshold, maxTreeTokens = CACHE_AWARE_TREE_TOKENS, evictionMs = CACHE_AWARE_EVICTION_MS } = cacheAware;
+    const trees = evictionMs === null ? { eviction_interval: 'none' } : { max_tree_size: maxTreeTokens, eviction_interval: formatQuantity(evictionMs, 'time') };
+    return { cache_aware: { cache_threshold: cacheThreshold, balance_abs_threshold: balanceAbsThreshold, balance_rel_threshold: balanceRelThreshold, ...trees } };
   }
   if (oracle) return { oracle: { ...oracle } };
   return scorers ? { scorers: { ...scorers } } : {};

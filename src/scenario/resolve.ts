@@ -3,12 +3,14 @@ import { KV_ROUTER_FIELDS } from './router-fields.js';
 import type { Reader } from './reader.js';
 import { resolveAdmission } from './resolve-admission.js';
 import { resolveAnalytic } from './resolve-analytic.js';
+import { choosesPools, resolveConditionalDisagg } from './resolve-conditional-disagg.js';
 import { resolveDeployment } from './resolve-deployment.js';
 import { resolveKvRouter } from './resolve-kv-router.js';
 import { resolvePolicy } from './resolve-other-policies.js';
 import { OWN_POLICY_FIELDS, resolveOwnPolicy, wantedPolicy } from './resolve-policy.js';
+import { resolveReplicas } from './resolve-replicas.js';
 import { resolveWorkload } from './resolve-workload.js';
-import type { EngineName, Fidelity, FrontendSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
+import type { EngineName, Fidelity, FrontendSpec, PoolSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
 
 /**
  * Fills in every default and checks what needs more than one field, a model or a table. Problems
@@ -20,11 +22,11 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
   const pools = deployment.pools;
   const workload = resolveWorkload(reader, run, pools[0]?.engine.blockTokens ?? 64);
   const choiceOfWorkers = pools.some((pool) => pool.replicas * (pool.engine.ranks ?? 1) > 1);
-  const scenario: Scenario = {
+  const base: Scenario = {
     name: reader.text('name') ?? name,
     workload,
     deployment,
-    router: resolveAdmission(reader, resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), choiceOfWorkers), choiceOfWorkers),
+    router: resolveConditionalDisagg(reader, resolveAdmission(reader, resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), choiceOfWorkers, pools), choiceOfWorkers), pools),
     ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
@@ -32,6 +34,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     run,
     report: resolveReport(reader, workload.requests),
   };
+  const scenario = { ...base, ...resolveReplicas(reader, { ...base, choiceOfWorkers: choiceOfWorkers || base.router.conditionalDisagg !== undefined }) };
   return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
 
@@ -102,8 +105,9 @@ function defaultVisibility(fidelity: Fidelity, engine: EngineName): RouterSpec['
   return fidelity === 'dynosim' && engine !== 'sglang' ? 'pass_start' : 'pass_end';
 }
 
-function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], choiceOfWorkers: boolean): RouterSpec {
+function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], ofWorkers: boolean, pools: readonly PoolSpec[]): RouterSpec {
   const wanted = wantedPolicy(reader.text('router.policy') ?? (reader.boolean('router.load_aware') === true ? 'kv' : 'round_robin'));
+  const choiceOfWorkers = ofWorkers || choosesPools(reader, wanted, pools);
   const policy = choiceOfWorkers ? wanted : 'round_robin';
   const hasCosts = policy === 'kv' || policy === 'recorded';
   const number = (name: string, fallback: number): number => (hasCosts ? reader.number(`router.${name}`) : undefined) ?? fallback;

@@ -1,6 +1,6 @@
 import { atLeast, bool, choice, choiceOrFile, count, field, LIMITS, map, quantity, ratio } from './field-kinds.js';
 import { MODULE_PATH } from './paths.js';
-import { ORACLE_GOALS } from './router-spec.js';
+import { CONDITIONAL_DISAGG_POLICIES, ORACLE_GOALS } from './router-spec.js';
 
 /** Read by policy kv only. */
 export const KV_ROUTER_FIELDS = [
@@ -37,6 +37,8 @@ export const ROUTER_FIELDS = map(
         cache_threshold: field(ratio, 'Share of the prompt that must have been sent to a worker before; else the one that was sent least', '0.3'),
         balance_abs_threshold: field(count(0), 'Out of balance: requests in flight differ by more than this …', '64'),
         balance_rel_threshold: field(atLeast(0), '… and the most are more than so many times the fewest; then the least loaded', '1.5'),
+        max_tree_size: field(count(1), 'Prompt tokens remembered of each worker; above it the longest unused are forgotten (SGLang counts characters, some four to a token)', '67108864'),
+        eviction_interval: field(quantity('time', { positive: true, words: ['none'] }), 'Time between two looks for workers with more; none = nothing is forgotten', '60 s'),
       }),
       "SGLang's cache-aware policy; with policy cache_aware",
     ),
@@ -64,6 +66,8 @@ export const ROUTER_FIELDS = map(
           predicted_ttl: field(quantity('time', { positive: true }), "Time for which the router's own choices count as cached beside the events; events", 'off'),
           policy: field(choice(['ttl', 'lru']), 'What is forgotten: each choice after a time, or the longest unused when a worker is full; approximate', 'ttl'),
           ttl: field(quantity('time', { words: ['none'] }), 'Time after which a choice is forgotten, from the last one on; none = never; approximate', '120 s'),
+          max_blocks: field({ type: 'number', rule: { integer: true, min: 1, cap: LIMITS.blocks }, words: ['none'] }, 'Blocks kept of all workers together, before the first to be forgotten go; releases of Dynamo that have this begin with 1048576, newer ones have none; approximate, policy ttl', 'none'),
+          prune_to: field(ratio, 'Share of max_blocks that is kept when it is passed; approximate, policy ttl', '80%'),
         },
         { main: ['mode'] },
       ),
@@ -100,6 +104,20 @@ export const ROUTER_FIELDS = map(
       }),
       'Requests of a session go to the worker of its first one',
     ),
+    conditional_disagg: field(
+      map(
+        {
+          policy: field(choice(CONDITIONAL_DISAGG_POLICIES), 'When a decode worker takes a request whole: little of its prompt is to be computed there, the prefill worker is busy, or either', 'isl_bounding'),
+          isl: field(count(1, LIMITS.tokens), 'Prompt tokens that the decode worker does not cache must be fewer than this …; isl_bounding, isl_or_load', '2048'),
+          ratio: field(ratio, '… and a smaller share of the prompt than this; isl_bounding, isl_or_load', '0.7'),
+          prefill_busy_threshold: field(atLeast(0), "A prefill worker with more prompt tokens to compute than this share of a pass's token budget is busy; prefill_load, isl_or_load; default queue.threshold"),
+          decode_busy_threshold: field(atLeast(0), "A decode worker takes no request that would bring its active blocks above this share of its blocks"),
+        },
+        { main: ['policy'] },
+      ),
+      'Requests that skip the prefill workers; with prefill and decode pools and policy kv',
+      'off',
+    ),
     load_aware: field(bool, 'Policy kv that looks at loads alone: index none, nothing shared between running requests', 'false'),
     overlap_score_weight: field(atLeast(0), 'Older name of prefill_load_scale; 0 = no credit either'),
     selection: field(choice(['cost', 'lmetric']), 'Weighted sum of prompt work and load, or prompt work times (load + 1)', 'cost'),
@@ -111,7 +129,7 @@ export const ROUTER_FIELDS = map(
     main: ['policy'],
     later: [
       'host_cache_hit_weight', 'disk_cache_hit_weight', 'shared_cache_multiplier',
-      'conditional_disagg', 'topology', 'front',
+      'topology', 'front',
     ],
   },
 );

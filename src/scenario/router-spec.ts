@@ -15,12 +15,30 @@ export interface OverloadSpec {
   readonly prefillFraction?: number;
 }
 
+/** Which requests of a disaggregated deployment skip the prefill workers. Source: spec router section 7.2. */
+export interface ConditionalDisaggSpec {
+  /** By what is to be computed of the prompt, by the load of the prefill worker, or by either. */
+  readonly policy: (typeof CONDITIONAL_DISAGG_POLICIES)[number];
+  /** Uncached prompt tokens, and their share of the prompt, must be below these. */
+  readonly islTokens: number;
+  readonly ratio: number;
+  /** Share of a pass's token budget above which a prefill worker is busy; the policies that look at its load have one. */
+  readonly prefillBusy?: number;
+  /** Share of a decode worker's blocks above which it takes no prompts; absent = it always does. */
+  readonly decodeBusy?: number;
+}
+export const CONDITIONAL_DISAGG_POLICIES = ['isl_bounding', 'prefill_load', 'isl_or_load'] as const;
+
 /** Policies that people compare with (`src/router`). */
 export type OtherPolicy = 'power_of_two' | 'least_tokens' | 'prefix_hash' | 'cache_aware' | 'scorers' | 'oracle';
 
 /** What the oracle minimises, ms: the predicted time to this request's first token, to its end, or that and the delay of those already there. */
 export type OracleGoal = (typeof ORACLE_GOALS)[number];
 export const ORACLE_GOALS = ['ttft', 'e2e', 'total'] as const;
+
+/** What policy cache_aware remembers of a worker, tokens, and how often it looks whether that is passed, ms. Source: arguments of SGLang's router (2^26 and, up to late 2025, 120 s). */
+export const CACHE_AWARE_TREE_TOKENS = 67_108_864;
+export const CACHE_AWARE_EVICTION_MS = 60_000;
 
 export type ScorerName = (typeof SCORER_NAMES)[number];
 export const SCORER_NAMES = ['prefix', 'queue', 'running', 'kv_usage', 'load_aware', 'active_requests', 'session'] as const;
@@ -35,8 +53,8 @@ export interface RouterSpec {
   readonly routes?: { readonly path: string; readonly sha256: string };
   /** Policy `prefix_hash`: leading tokens that are hashed, bound on a worker's share of the requests in flight (times the mean), points of each worker on the ring. */
   readonly prefixHash?: { readonly tokens: number; readonly loadFactor: number; readonly virtualNodes: number };
-  /** Policy `cache_aware`: share of the prompt that must match, and when loads are out of balance (requests; ratio). */
-  readonly cacheAware?: { readonly cacheThreshold: number; readonly balanceAbsThreshold: number; readonly balanceRelThreshold: number };
+  /** Policy `cache_aware`: share of the prompt that must match, and when loads are out of balance (requests; ratio); tokens it remembers of a worker, and how often it forgets what is more, ms (null = never): absent = as SGLang's router does. */
+  readonly cacheAware?: { readonly cacheThreshold: number; readonly balanceAbsThreshold: number; readonly balanceRelThreshold: number; readonly maxTreeTokens?: number; readonly evictionMs?: number | null };
   /** Policy `oracle`. */
   readonly oracle?: { readonly minimise: OracleGoal };
   /** Policy `scorers`: weights above 0. */
@@ -57,6 +75,8 @@ export interface RouterSpec {
   readonly overload?: OverloadSpec;
   /** Sessions stay on their worker until they have been idle so long; `soft`: unless it is overloaded. Absent = every request is routed anew. */
   readonly affinity?: { readonly ttlMs: number; readonly soft: boolean };
+  /** Requests that a decode worker takes whole; absent = none. Needs prefill and decode pools. */
+  readonly conditionalDisagg?: ConditionalDisaggSpec;
   /** How a KV router knows what workers cache; absent = from their events, all of them and without delay. */
   readonly index?: RouterIndexSpec;
   /** What a KV router adds the parts of a cost up to; absent = their weighted sum. */
@@ -71,7 +91,7 @@ export interface RouterSpec {
 export type RouterIndexSpec =
   /** Events: late by `delayMs`, a share `loss` of them never; in addition its own choices for `predictedMs` (null = not). */
   | { readonly mode: 'events'; readonly delayMs: number; readonly loss: number; readonly predictedMs: number | null }
-  /** Its own choices: each for `ttlMs` (null = for ever), or as long as it thinks that the worker has room. */
-  | { readonly mode: 'approximate'; readonly policy: 'ttl'; readonly ttlMs: number | null }
+  /** Its own choices: each for `ttlMs` (null = for ever; with `cap` above `maxBlocks` on all workers together the first to be forgotten go, down to `pruneTo` of them), or as long as it thinks that the worker has room. */
+  | { readonly mode: 'approximate'; readonly policy: 'ttl'; readonly ttlMs: number | null; readonly cap?: { readonly maxBlocks: number; readonly pruneTo: number } }
   | { readonly mode: 'approximate'; readonly policy: 'lru' }
   | { readonly mode: 'none' };

@@ -206,6 +206,15 @@ export interface FrontendSpec {
   readonly dispatchMs: number;
 }
 
+/** Several replicas of the frontend, each with routers of its own. */
+export interface ReplicasSpec {
+  readonly count: number;
+  /** Which one a request goes to: in turn, drawn, or that of the session's first one, which goes in turn. */
+  readonly balance: 'round_robin' | 'random' | 'session';
+  /** What each books reaches the others after so long, ms; absent = each knows of its own requests alone. */
+  readonly syncMs?: number;
+}
+
 export interface SloSpec {
   readonly ttftMs: number | null;
   readonly itlMs: number | null;
@@ -241,6 +250,8 @@ export interface Scenario {
   readonly router: RouterSpec;
   /** Absent = requests reach the router at once. */
   readonly frontend?: FrontendSpec;
+  /** Absent = one frontend. */
+  readonly frontendReplicas?: ReplicasSpec;
   readonly timing: TimingSpec;
   readonly slo: SloSpec | null;
   /** Currency units per GPU and hour; null = no money metrics. */

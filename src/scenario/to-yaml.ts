@@ -6,6 +6,7 @@ import { asWrittenIn, commandWordIn, isModelPath, namesFile, writtenName } from 
 import { admissionData } from './resolve-admission.js';
 import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
 import { policyData } from './resolve-other-policies.js';
+import { replicasData } from './resolve-replicas.js';
 import { shapeFields, shapeOf } from './shape.js';
 import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
@@ -28,7 +29,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     workload: workloadData(scenario.workload, folder),
     deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline', 'measured'].includes(timing.source), folder, simulated),
     ...(simulated ? { router: { ...routerData(scenario.router, folder), ...admissionData(scenario.router) } } : {}),
-    ...maybe('frontend', scenario.frontend && frontendData(scenario.frontend)),
+    ...maybe('frontend', (scenario.frontend ?? scenario.frontendReplicas) && { ...(scenario.frontend ? frontendData(scenario.frontend) : {}), ...replicasData(scenario.frontendReplicas) }),
     timing: {
       source: timing.source,
       ...(timing.path === undefined ? {} : { path: asWrittenIn(folder, timing.path) }),

@@ -140,7 +140,7 @@ export class SimulationChecker {
   private verifyIndex(worker: Worker, request: number): void {
     const { config, table } = this.parts;
     const { router, config: pool } = worker.pool;
-    const isHeard = config.router.indexVisible === 'pass_start' && pool.role !== 'decode' && pool.engine.prefixCaching && worker.group.state !== 'removed';
+    const isHeard = config.router.indexVisible === 'pass_start' && (pool.role !== 'decode' || config.router.conditionalDisagg !== undefined) && pool.engine.prefixCaching && worker.group.state !== 'removed';
     if (!isHeard || !router.cachedPrefix || !worker.engine.cachedPrefix) return;
     const { offsets, promptEnds, path } = segmentsOf(table);
     for (let at = offsets[request]!; at < promptEnds[request]!; at++) {

@@ -3,7 +3,7 @@ import type { EngineFactory } from '../engine/registry.js';
 import type { Semantics } from '../engine/semantics.js';
 import type { RecordedRoutes } from '../router/recorded.js';
 import type { ForcedChoice } from '../router/router.js';
-import type { EngineSpec, FrontendSpec, KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
+import type { EngineSpec, FrontendSpec, KvTransferSpec, ReplicasSpec, RouterSpec } from '../scenario/scenario.js';
 import type { PassTiming } from '../timing/timing.js';
 import type { DriverMode } from '../workload/driver.js';
 
@@ -28,7 +28,9 @@ export interface SimulationConfig {
   readonly pools: readonly PoolConfig[];
   readonly router: RouterSpec;
   /** Absent = requests reach the router at once. */
-  readonly frontend?: FrontendSpec;
+  readonly frontend?: FrontendSpec & { /** Its cores are those of all replicas together, not of each. */ readonly isShared?: true };
+  /** Absent = one frontend. */
+  readonly replicas?: ReplicasSpec;
   /** Seed of every router's generator. */
   readonly routerSeed: bigint;
   readonly driver: DriverMode;
@@ -50,4 +52,6 @@ export interface SimulationConfig {
   readonly forced?: Partial<Record<PoolConfig['role'], ForcedChoice>>;
   /** Log of choices that policy `recorded` follows. */
   readonly routes?: RecordedRoutes;
+  /** The oracle prices every routing decision of the run (`Observations.priced`). Changes no request's fate. */
+  readonly pricesDecisions?: boolean;
 }

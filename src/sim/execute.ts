@@ -40,6 +40,8 @@ export interface ExecuteOptions {
   readonly blockTables?: Map<number, BlockTable>;
   /** Counts and verifies the invariants of the run, which takes many times as long; the result stays the same. Throws `E-INVARIANT`. */
   readonly check?: Check;
+  /** The oracle prices every routing decision (`Observations.priced`); the result stays the same. */
+  readonly pricesDecisions?: boolean;
 }
 
 /** Reads or makes the workload of a scenario, and loads its router's own module. Only `realistic` refuses prompts that their hash ids do not cover; the references cut them. */
@@ -96,7 +98,8 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
     table = expandBlocks(workload, blockTokens);
     options.blockTables?.set(blockTokens, table);
   }
-  return { ...simulationConfig(scenario, workload), table };
+  const { config, timing } = simulationConfig(scenario, workload);
+  return { config: options.pricesDecisions === true ? { ...config, pricesDecisions: true } : config, timing, table };
 }
 
 /** The timing of each pool, in their order; `workload` tells calibrations the load. */
@@ -126,7 +129,9 @@ export function simulationConfig(scenario: Scenario, workload?: Workload): { rea
     })),
     router: scenario.router,
     ...(scenario.router.routes ? { routes: readRecordedRoutes(scenario.router.routes.path) } : {}),
-    ...(frontend ? { frontend } : {}),
+    // A calibrated path is that of the workers, whatever stands before them.
+    ...(frontend ? { frontend: scenario.frontendReplicas && !scenario.frontend ? { ...frontend, isShared: true } : frontend } : {}),
+    ...(scenario.frontendReplicas ? { replicas: scenario.frontendReplicas } : {}),
     routerSeed: BigInt(run.seed),
     driver: driverMode(scenario.workload.load),
     maxTimeMs: run.maxTimeMs,

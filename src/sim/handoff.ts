@@ -1,7 +1,8 @@
 import { engineFlavour } from '../engine/registry.js';
 import type { RequestColumns } from '../metrics/observations.js';
+import { BypassRule } from '../router/conditional-disagg.js';
 import { QUEUED, TURNED_AWAY } from '../router/gate.js';
-import type { KvTransferSpec } from '../scenario/scenario.js';
+import type { KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
 import { TransferLinks } from './links.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
 
@@ -17,6 +18,8 @@ export interface HandoffHost {
   passesBegun(): boolean;
   /** The worker's next pass end matters: what it does must not run past it. */
   interrupt(worker: Worker): void;
+  /** A decode worker takes the request whole: it caches so much of the prompt, tokens, as the router thinks. */
+  bypass(request: number, worker: Worker, overlapTokens: number): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
   /** Every worker is overloaded. */
@@ -32,6 +35,7 @@ export interface HandoffHost {
 export class HandoffCoordinator {
   readonly links: TransferLinks;
   private readonly reservesFirst: boolean;
+  private readonly bypass: BypassRule | null;
   transferMs = 0;
   transfers = 0;
   private readonly missingTokens: Int32Array;
@@ -46,7 +50,9 @@ export class HandoffCoordinator {
     private readonly prefill: WorkerPool,
     private readonly decode: WorkerPool,
     private readonly spec: KvTransferSpec,
+    conditional?: RouterSpec['conditionalDisagg'],
   ) {
+    this.bypass = conditional ? new BypassRule(conditional, host.columns.promptTokens, prefill, decode) : null;
     this.reservesFirst = engineFlavour(decode.config.engine.name).reservesFirst ?? false;
     this.links = new TransferLinks(spec);
     this.missingTokens = new Int32Array(host.columns.count);
@@ -61,6 +67,11 @@ export class HandoffCoordinator {
 
   /** A request from outside. */
   arrive(request: number): void {
+    const seen = this.bypass?.outlook(request);
+    if (seen) {
+      this.decode.take(request, seen.worker);
+      return this.host.bypass(request, this.decode.workers[seen.worker]!, seen.cachedTokens);
+    }
     if (this.reservesFirst) this.askRoom(request, []);
     else this.startPrefill(request);
   }

@@ -94,7 +94,7 @@ class StageRecorder implements EngineObserver {
       columns.firstReusedTokens[request] = reusedTokens;
     } else this.recorder.resumed(request, atMs);
     if (this.isPrefill && Number.isNaN(columns.prefillAdmitMs[request]!)) columns.prefillAdmitMs[request] = atMs;
-    if (this.isDecode) {
+    if (this.isDecode && columns.bypassed?.[request] !== 1) {
       if (Number.isNaN(columns.decodeAdmitMs[request]!)) columns.decodeAdmitMs[request] = atMs;
       if (reusedTokens > columns.decodeReusedTokens[request]!) columns.decodeReusedTokens[request] = reusedTokens;
     } else if (reusedTokens > columns.reusedTokens[request]!) columns.reusedTokens[request] = reusedTokens;

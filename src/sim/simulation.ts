@@ -1,12 +1,14 @@
 import { SIGNAL } from '../engine/engine.js';
+import type { PricedDecision } from '../metrics/decision-regret.js';
 import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
+import { ReplicaBalance } from '../router/balance.js';
 import { QUEUED, TURNED_AWAY } from '../router/gate.js';
 import { FollowedRoutes } from '../router/recorded.js';
 import { Driver } from '../workload/driver.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
-import { admissionWarnings, checkConservation, runWarnings } from './closing.js';
+import { admissionWarnings, checkConservation, replicaWarnings, runWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
 import { beginRanks, endOf, letIn } from './group-passes.js';
@@ -34,6 +36,10 @@ export class Simulation {
   private readonly entry: WorkerPool;
   /** Pools whose router may hold requests back or turn them away. */
   private readonly gated: readonly WorkerPool[];
+  /** Pools whose router has replicas that tell each other late what they do. */
+  private readonly telling: readonly WorkerPool[];
+  /** Spreads requests over replicas of the frontend; null = there is one. */
+  private readonly balance: ReplicaBalance | null;
   private readonly handoff: HandoffCoordinator | null;
   private readonly frontend: Frontend | null;
   private readonly calendar: PassCalendar;
@@ -51,6 +57,8 @@ export class Simulation {
   private readonly checker: SimulationChecker | null;
   /** The log whose choices the routers follow. */
   private readonly followed: FollowedRoutes | null;
+  /** What the oracle said of their choices, where it is asked. */
+  private readonly priced: PricedDecision[] | null;
   /** Passes that would start later are not planned. */
   private readonly farthestMs: number;
 
@@ -67,14 +75,17 @@ export class Simulation {
     this.recorder = new Recorder(this.columns, config.warmupRequests);
     this.driver = new Driver(workload, config.driver);
     this.followed = config.routes ? new FollowedRoutes(config.routes) : null;
+    this.priced = config.pricesDecisions ? [] : null;
     const clock = { now: () => this.nowMs, begun: () => this.passesBegun() };
-    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed));
+    this.balance = config.replicas ? new ReplicaBalance(config.replicas, workload, Number(config.routerSeed)) : null;
+    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed, this.priced, this.balance));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
     this.gated = this.pools.filter(({ gate }) => gate !== null);
+    this.telling = (config.replicas?.syncMs ?? 0) > 0 ? this.pools : [];
     this.handoff = this.createHandoff();
-    this.frontend = config.frontend ? new Frontend(config.frontend, workload.promptTokens) : null;
+    this.frontend = config.frontend ? new Frontend(config.frontend, workload.promptTokens, config.frontend.isShared ? null : this.balance) : null;
     this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
     const { columns, driver, pools, handoff, frontend } = this;
     this.checker = config.check ? new SimulationChecker(config.check, { config, columns, driver, pools, handoff, frontend, table }) : null;
@@ -104,7 +115,7 @@ export class Simulation {
       return isOver;
     }
     for (let count = 0; count < instants; count++) {
-      const next = Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity, this.frontend ? this.frontend.nextMs() : Infinity);
+      const next = this.nextNewsMs(Math.min(this.calendar.nextMs(), this.nextArrivalMs(), this.handoff ? this.handoff.links.nextChangeMs() : Infinity, this.frontend ? this.frontend.nextMs() : Infinity));
       if (next === Infinity) return true;
       if (this.config.maxTimeMs !== null && next > this.config.maxTimeMs) {
         this.nowMs = this.config.maxTimeMs;
@@ -154,7 +165,8 @@ export class Simulation {
       endMs: this.nowMs,
       ...(plays && { plays }),
       ...(this.followed && { decisions: this.followed.seen() }),
-      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router)],
+      ...(this.priced && { priced: this.priced }),
+      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router), ...replicaWarnings(this.workload, this.config.replicas)],
     };
   }
 
@@ -176,12 +188,17 @@ export class Simulation {
           worker.engine.cut(this.nowMs, this.passesBegun());
           this.noteEnd(worker);
         },
+        bypass: (request, worker, overlapTokens) => {
+          this.columns.bypassed![request] = 1;
+          this.send(request, worker, overlapTokens);
+        },
         impossible: (request) => this.end(request, STATUS[this.config.impossibleHandoff]),
         turnedAway: (request) => this.turnAway(request),
       },
       prefill!,
       decode,
       this.config.kvTransfer,
+      this.config.router.conditionalDisagg,
     );
   }
 
@@ -210,6 +227,14 @@ export class Simulation {
     return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity, this.config.router.policy, frontend);
   }
 
+  /** The time of the next event, or of a message between replicas before it: these alone keep no run going, unless somebody waits for one. */
+  private nextNewsMs(nextMs: number): number {
+    if (this.telling.length === 0 || (nextMs === Infinity && this.gated.every(({ gate }) => gate!.isIdle()))) return nextMs;
+    let next = nextMs;
+    for (const { replicas } of this.telling) next = Math.min(next, replicas!.nextNewsMs());
+    return next;
+  }
+
   /** In a closed loop some references notice a waiting turn only at the next pass end. */
   private nextArrivalMs(): number {
     const ready = this.driver.nextReadyMs();
@@ -228,6 +253,7 @@ export class Simulation {
       changed = false;
       if (this.calendar.hasEnd(this.nowMs) && this.endPasses()) changed = true;
       for (let group = this.calendar.takeReady(this.nowMs); group; group = this.calendar.takeReady(this.nowMs)) group.pool.makeReady(group);
+      for (const { replicas } of this.telling) replicas!.deliverNews(this.nowMs);
       if (this.gated.length > 0) this.sendReleased();
       if (this.handoff && this.handoff.links.nextChangeMs() <= this.nowMs) {
         this.handoff.completeTransfers();
@@ -275,6 +301,7 @@ export class Simulation {
 
   private arrive(request: number): void {
     this.columns.arrivalMs[request] = this.driver.arrivalMs(request, this.nowMs);
+    if (this.balance) this.balance.assign(request);
     if (this.frontend) this.frontend.accept(request, this.nowMs);
     else this.dispatch(request);
   }
@@ -399,7 +426,7 @@ export class Simulation {
 
   /** When the only worker gets its next request, as far as that is known. */
   private nextDispatchMs(pool: WorkerPool): number {
-    return this.frontend && pool === this.entry && pool.groups.length === 1 ? this.frontend.nextMs() : Infinity;
+    return this.frontend && !this.balance && pool === this.entry && pool.groups.length === 1 ? this.frontend.nextMs() : Infinity;
   }
 
   /** Passes that start later are not worth planning; what comes before cuts them short. Handoffs are tried one per pass end. */

@@ -3,11 +3,17 @@ import { createEngine } from '../engine/registry.js';
 import type { EngineCore, EngineObserver } from '../engine/engine.js';
 import { Sequences } from '../engine/sequences.js';
 import type { CacheListener } from '../kv/pool.js';
+import type { PricedDecision } from '../metrics/decision-regret.js';
 import type { PoolObservations } from '../metrics/observations.js';
-import { hasGate, RouterGate } from '../router/gate.js';
+import type { Outlook, PoolSize } from '../router/conditional-disagg.js';
+import type { ReplicaBalance } from '../router/balance.js';
+import { hasGate, RouterGate, type PoolGate } from '../router/gate.js';
+import { PricedRouter } from '../router/priced.js';
 import type { FollowedRoutes } from '../router/recorded.js';
-import { POLICIES, type Router } from '../router/router.js';
-import { Wyrand } from '../router/wyrand.js';
+import { ReplicaGates } from '../router/replica-gates.js';
+import { RouterReplicas } from '../router/replicas.js';
+import { POLICIES, type Router, type RouterSetup } from '../router/router.js';
+import { replicaDraws, type Wyrand } from '../router/wyrand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationClock } from '../router/worker-view.js';
 import type { PoolConfig, SimulationConfig } from './config.js';
@@ -94,7 +100,14 @@ export class WorkerPool {
   readonly groups: WorkerGroup[] = [];
   readonly router: Router;
   /** Stands before the router where requests may be held back, turned away or bound to workers; else null. */
-  readonly gate: RouterGate | null;
+  readonly gate: PoolGate | null;
+  /** The routers of several replicas, which `router` stands for; null = there is one. */
+  readonly replicas: RouterReplicas | null;
+  /** The routers' draws, by replica, and those of the last that peeked. */
+  private readonly draws: Wyrand[] = [];
+  private peeked: Wyrand;
+  /** The router where its choices are priced. */
+  private readonly priced: PricedRouter | null;
   private readonly sequences: Sequences;
   private readonly ranks: number;
   private readonly maxWorkers: number;
@@ -113,13 +126,15 @@ export class WorkerPool {
     private readonly observer: EngineObserver,
     clock: SimulationClock,
     followed: FollowedRoutes | null,
+    priced: PricedDecision[] | null,
+    private readonly balance: ReplicaBalance | null,
   ) {
     this.ranks = config.engine.ranks ?? 1;
     this.sequences = new Sequences(workload.promptTokens, workload.outputTokens, table);
     this.maxWorkers = Math.max(config.replicas, simulation.maxWorkers ?? 0);
     const forced = simulation.forced?.[config.role];
     const view = new PoolView(config, this.workers, clock, workload);
-    this.router = POLICIES[simulation.router.policy]({
+    const setupOf = (replica: number): RouterSetup => ({
       spec: simulation.router,
       role: config.role,
       maxWorkers: this.maxWorkers * this.ranks,
@@ -127,21 +142,41 @@ export class WorkerPool {
       ranksByLoad: simulation.semantics.ranksShareWork,
       table,
       promptTokens: workload.promptTokens,
-      random: new Wyrand(simulation.routerSeed),
-      stream: (name) => randomStream(Number(simulation.routerSeed), `router ${config.role} ${name}`),
+      random: (this.draws[replica] ??= replicaDraws(simulation.routerSeed, config.role, replica)),
+      stream: (name) => randomStream(Number(simulation.routerSeed), `router ${config.role} ${replica === 0 ? '' : `replica ${replica} `}${name}`),
       view,
       ...(forced ? { forced } : {}),
       ...(followed ? { followed } : {}),
+      ...(balance ? { inFlightOn: (worker) => this.replicas!.inFlight[worker]! } : {}),
     });
-    this.gate = hasGate(simulation.router) ? this.createGate(view) : null;
+    const routers = Array.from({ length: balance?.spec.count ?? 1 }, (_, replica) => POLICIES[simulation.router.policy](setupOf(replica)));
+    this.peeked = this.draws[0]!;
+    this.replicas = balance ? this.stand(routers, balance, clock) : null;
+    const router = this.replicas ?? routers[0]!;
+    this.priced = priced ? new PricedRouter(router, setupOf(0), priced) : null;
+    this.router = this.priced ?? router;
+    this.gate = hasGate(simulation.router) ? this.gateFor(view) : null;
     for (let replica = 0; replica < config.replicas; replica++) this.makeReady(this.add(0));
     this.fewest = this.most = config.replicas;
   }
 
-  private createGate(view: PoolView): RouterGate {
+  private stand(routers: readonly Router[], { spec, replicaOf }: ReplicaBalance, clock: SimulationClock): RouterReplicas {
+    // Full knowledge is what the oracle is.
+    const syncMs = this.simulation.router.policy === 'oracle' ? 0 : (spec.syncMs ?? null);
+    return new RouterReplicas(routers, { replicaOf, syncMs, maxWorkers: this.maxWorkers * this.ranks, now: () => clock.now() });
+  }
+
+  private gateFor(view: PoolView): PoolGate {
+    const { router, replicas, balance } = this;
+    if (!replicas || !balance) return this.createGate(view, router);
+    const gates = replicas.routers.map((_, replica) => this.createGate(view, replicas.face(replica, router)));
+    return new ReplicaGates(gates, balance.replicaOf, replicas, router);
+  }
+
+  private createGate(view: PoolView, router: Router): RouterGate {
     const { engine, kvBlocks, role } = this.config;
     const { promptTokens, session, sessionCount, priority, strictPriority } = this.workload;
-    return new RouterGate(this.router, {
+    return new RouterGate(router, {
       spec: this.simulation.router,
       role,
       ranks: this.ranks,
@@ -183,11 +218,23 @@ export class WorkerPool {
         table: this.table,
         sequences: this.sequences,
         observer: this.observer,
-        cacheListener: listener === DEAF ? null : cacheEvents,
+        cacheListener: this.heard(listener === DEAF ? null : cacheEvents, index),
         cacheNewsAtPassEnd: listener !== DEAF && this.simulation.router.indexVisible === 'pass_end',
       },
     );
     return { pool: this, index, group, engine: core, cacheEvents, pendingReservations: [], reservationRefused: false, pendingActivations: [], doorstep: [] };
+  }
+
+  /** What an engine tells of its cache: prices need it at once, whatever the router hears. */
+  private heard(own: CacheListener | null, index: number): CacheListener | null {
+    const listener = this.priced?.priceListener(index) ?? null;
+    if (listener === null) return own;
+    const atOnce = new CacheEvents(listener, true, this.table.blockCount);
+    if (own === null) return atOnce;
+    return {
+      stored: (first, count) => (own.stored(first, count), atOnce.stored(first, count)),
+      removed: (first, count) => (own.removed(first, count), atOnce.removed(first, count)),
+    };
   }
 
   /** The worker for a request, or `QUEUED` or `TURNED_AWAY`. */
@@ -195,9 +242,32 @@ export class WorkerPool {
     return (this.gate ?? this.router).route(request);
   }
 
+  /** See `PeekablePool`. */
+  peek(request: number): Outlook | null {
+    this.peeked = this.draws[this.balance?.replicaOf[request] ?? 0]!;
+    this.peeked.mark();
+    return this.gate ? this.gate.peek(request) : this.router.peek!(request);
+  }
+
+  putBack(): void {
+    this.peeked.putBack();
+  }
+
+  /** Books a request where `peek` has seen it go. */
+  take(request: number, worker: number): void {
+    if (this.gate) this.gate.take(request, worker);
+    else this.router.pin(request, worker);
+  }
+
+  /** Of a worker, or of each of its ranks. */
+  get size(): PoolSize {
+    const { engine, kvBlocks } = this.config;
+    return { kvBlocks, batchTokens: engine.sglang?.maxPrefillTokens ?? engine.maxNumBatchedTokens };
+  }
+
   firstToken(request: number): void {
     this.router.firstToken(request);
-    if (this.gate) this.gate.firstToken();
+    if (this.gate) this.gate.firstToken(request);
   }
 
   /** A request that was sent is over here. */

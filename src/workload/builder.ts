@@ -1,6 +1,7 @@
 import type { Problem } from '../core/problem.js';
 import type { RequestGraph } from './graph.js';
 import { IdInterner, grown } from './interner.js';
+import type { RequestHints } from './request-hints.js';
 import { sharedFloat64, sharedInt32, type Workload } from './workload.js';
 
 /** One request in file order. */
@@ -15,6 +16,7 @@ export interface RequestRow {
   /** Hints to a router's queue; default 0. */
   readonly priority?: number;
   readonly strictPriority?: number;
+  readonly hints?: RequestHints;
   /** Its output tokens, where known in advance: runs of one symbol each. */
   readonly authored?: readonly TokenRun[];
 }
@@ -66,6 +68,7 @@ export class WorkloadBuilder {
   /** Those that are not 0, by request. */
   private readonly priorities = new Map<number, number>();
   private readonly strictPriorities = new Map<number, number>();
+  private readonly hints = new Map<number, RequestHints>();
 
   /** @param delta prompts of later turns are what they add to their session (see `Workload.newTokens`) */
   constructor(
@@ -96,6 +99,7 @@ export class WorkloadBuilder {
     }
     if (row.priority) this.priorities.set(this.count, row.priority);
     if (row.strictPriority) this.strictPriorities.set(this.count, row.strictPriority);
+    if (row.hints) this.hints.set(this.count, row.hints);
     this.append(row.session, row.arrivalMs, row.delayMs, row.promptTokens, row.outputTokens);
   }
 
@@ -144,8 +148,9 @@ export class WorkloadBuilder {
       turn: sharedCopy(this.turn, count),
       nextTurn: graph ? sharedInt32(count).fill(-1) : sharedCopy(this.nextTurn, count),
       sessionCount: sessionNames.length,
-      ...(this.priorities.size > 0 ? { priority: filled(sharedInt32(count), this.priorities) } : {}),
+      ...(this.priorities.size > 0 ? { priority: filled(sharedFloat64(count), this.priorities) } : {}),
       ...(this.strictPriorities.size > 0 ? { strictPriority: filled(sharedFloat64(count), this.strictPriorities) } : {}),
+      ...(this.hints.size > 0 ? { hints: this.hints } : {}),
       // Most runs read no name.
       get sessionNames() {
         return (names ??= sessionNames.map((name) => (typeof name === 'string' ? name : `request_${name}`)));
@@ -227,7 +232,7 @@ function writeShifted(values: Int32Array, at: number, from: Int32Array, count: n
   for (let i = 0; i < count; i++) values[at + i] = from[i]! + by;
 }
 
-function filled<T extends Int32Array | Float64Array>(values: T, known: ReadonlyMap<number, number>): T {
+function filled(values: Float64Array, known: ReadonlyMap<number, number>): Float64Array {
   for (const [at, value] of known) values[at] = value;
   return values;
 }

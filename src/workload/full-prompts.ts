@@ -17,7 +17,8 @@ export function fullPrompts(workload: Workload): Workload {
     const ids = [...blocks.subarray(offsets[r]!, offsets[r + 1]!)];
     const promptTokens = workload.promptTokens[r]!;
     if (promptTokens % traceBlockTokens > 0) ids.push(blockCount + r);
-    builder.addRequest({ session: workload.session[r]!, arrivalMs: workload.arrivalMs[r]!, delayMs: workload.delayMs[r]!, promptTokens, outputTokens: workload.outputTokens[r]!, priority: workload.priority?.[r] ?? 0, strictPriority: workload.strictPriority?.[r] ?? 0 }, ids);
+    const hints = workload.hints?.get(r);
+    builder.addRequest({ session: workload.session[r]!, arrivalMs: workload.arrivalMs[r]!, delayMs: workload.delayMs[r]!, promptTokens, outputTokens: workload.outputTokens[r]!, priority: workload.priority?.[r] ?? 0, strictPriority: workload.strictPriority?.[r] ?? 0, ...(hints && { hints }) }, ids);
   }
   return builder.finish(workload.warnings, source && { file: source.file, lines: [...source.lines] });
 }

@@ -21,8 +21,10 @@ export interface Workload {
   readonly nextTurn: Int32Array;
   readonly sessionCount: number;
   /** Hints of each request to a router's queue: seconds ahead of its time, and a tier that goes before lower ones. Absent = all 0. */
-  readonly priority?: Int32Array;
+  readonly priority?: Float64Array;
   readonly strictPriority?: Float64Array;
+  /** What single requests ask of routers and caches besides. */
+  readonly hints?: ReadonlyMap<number, import('./request-hints.js').RequestHints>;
   /** Name of each session as the file spells it; `request_<line>` for rows without one. */
   readonly sessionNames: readonly string[];
   /** Tokens per hash id of the trace. */

@@ -198,7 +198,17 @@ describe('a run', () => {
     const { regret } = JSON.parse(await explain(FILE, ...KV, '--format', 'json')) as { regret: { requests: number; otherwise: number; worst: object[] } };
     expect(regret.requests).toBe(20);
     expect(regret.otherwise).toBeGreaterThan(0);
-    expect(await explain(FILE, ...KV)).toMatch(/regret: routed by the oracle [\d]+ of 20 requests go to another worker; mean TTFT [\d.,]+ ms, by the oracle [\d.,]+ ms/);
+    const text = await explain(FILE, ...KV);
+    expect(text).toMatch(/regret of the run: routed by the oracle [\d]+ of 20 requests go to another worker; mean TTFT [\d.,]+ ms, by the oracle [\d.,]+ ms/);
+    const both = JSON.parse(await explain(FILE, ...KV, '--format', 'json')) as { decision_regret: { tolerance: number; pools: { pool: string; decisions: number; not_best: number; worst: object[] }[] } };
+    const { pools } = both.decision_regret;
+    expect(pools).toMatchObject([{ pool: 'agg', decisions: 20 }]);
+    expect(pools[0]!.not_best).toBeGreaterThan(0);
+    expect(text).toContain(`regret of the decisions (agg): ${pools[0]!.not_best} of 20 (`);
+    expect(parse(await explain(FILE, ...KV, '--format', 'yaml'))).toEqual(both);
+    const rows = Papa.parse<Record<string, string>>(await explain(FILE, ...KV, '--format', 'csv'), { header: true, skipEmptyLines: true }).data;
+    expect(rows).toHaveLength(20);
+    expect(rows.every((row) => Number(row['predicted_ms']) - Number(row['best_predicted_ms']) === Number(row['regret_ms']))).toBe(true);
     expect(await explain(FILE, ...SMALL, '--format', 'json')).not.toContain('regret');
     expect(await explain(FILE, '--set', 'router.policy=oracle', '--oracle')).toContain('E-NO-EFFECT: --oracle: the oracle routes this run');
     expect(await explain(FILE, '--set', 'deployment.agg.replicas=1', '--oracle')).toContain('E-NO-EFFECT: --oracle: a router has nothing to choose');

@@ -233,6 +233,7 @@ describe('router', () => {
     [{ policy: 'power_of_two' as const }, '1.2.0', 'router.policy: Dynamo 1.2.0 cannot be given policy power_of_two; deploy with --dynamo 1.4.0 or newer'],
     [{ policy: 'constructor' as RouterSpec['policy'] }, '1.2.0', 'router.policy'],
     [{ policy: 'least_loaded' as const }, '1.1.0', 'router.policy: Dynamo 1.1.0 cannot be given policy least_loaded; deploy with --dynamo 1.2.0 or newer'],
+    [{ index: { mode: 'approximate' as const, policy: 'ttl' as const, ttlMs: 1000, cap: { maxBlocks: 10, pruneTo: 0.8 } } }, '1.4.0', 'router.index.max_blocks'],
     [{ overlapScoreCreditDecay: 1 }, '1.3.0', 'router.overlap_score_credit_decay'],
     [{ decodeActiveRequestWeight: 1 }, '1.2.0', 'router.decode_active_request_weight'],
     [{ overlapScoreCredit: 1.5 }, '1.2.0', 'router.overlap_score_credit'],
@@ -241,9 +242,22 @@ describe('router', () => {
     [{ index: { mode: 'approximate' as const, policy: 'lru' as const } }, '1.3.0', 'router.index.policy'],
     [{ outputBlocks: 'full' as const }, '1.1.0', 'router.track_output_blocks'],
     [{ prefillLoadModel: 'timing' as const }, '1.4.0', 'router.prefill_load_model'],
+    [{ conditionalDisagg: { policy: 'isl_bounding' as const, islTokens: 2048, ratio: 0.7 } }, '1.3.0', 'router.conditional_disagg: Dynamo 1.3.0 cannot be given conditional disaggregation; deploy with --dynamo 1.4.0 or newer'],
     [{ selection: 'lmetric' as const }, '1.4.0', 'router.selection'],
   ])('refuses %j on Dynamo %s', (router, dynamoVersion, message) => {
     expect(refusal(scenario({ router }), { dynamoVersion })).toContain(`error E-UNSUPPORTED: ${message}`);
+  });
+});
+
+describe('requests that skip the prefill workers', () => {
+  it.each([
+    [{ policy: 'isl_bounding' as const, islTokens: 512, ratio: 0.5 }, '--router-conditional-disagg --router-conditional-disagg-policy isl_bounding --router-conditional-disagg-eff-isl-threshold 512 --router-conditional-disagg-eff-isl-ratio-threshold 0.5'],
+    [{ policy: 'prefill_load' as const, islTokens: 512, ratio: 0.5, prefillBusy: 2, decodeBusy: 0.8 }, '--router-conditional-disagg --router-conditional-disagg-policy prefill_load --router-conditional-disagg-prefill-busy-threshold 2 --router-conditional-disagg-decode-busy-threshold 0.8'],
+  ])('%j', (conditionalDisagg, words) => {
+    const source = scenario({ pools: DISAGG, router: { conditionalDisagg } });
+    expect(component(source, 'Frontend', { dynamoVersion: '1.4.0' }).words.join(' ').endsWith(words)).toBe(true);
+    expect(component(source, 'VllmDecodeWorker', { dynamoVersion: '1.4.0' }).words).toContain('--kv-events-config');
+    expect(component(scenario({ pools: DISAGG }), 'VllmDecodeWorker', { dynamoVersion: '1.4.0' }).words).not.toContain('--kv-events-config');
   });
 });
 

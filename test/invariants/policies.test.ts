@@ -14,7 +14,7 @@ import { delayed, delays, world } from './worlds.js';
 const router: fc.Arbitrary<Partial<RouterSpec>> = fc.oneof(
   fc.constantFrom<Partial<RouterSpec>>({ policy: 'power_of_two' }, { policy: 'least_tokens' }, { policy: 'oracle', indexVisible: 'pass_start' }, { policy: 'oracle', oracle: { minimise: 'total' }, indexVisible: 'pass_start' }),
   fc.record({ loadFactor: fc.constantFrom(1, 1.25, 3), tokens: fc.constantFrom(1, 20), virtualNodes: fc.constantFrom(1, 50) }).map((prefixHash) => ({ policy: 'prefix_hash' as const, prefixHash })),
-  fc.record({ cacheThreshold: fc.constantFrom(0, 0.3), balanceAbsThreshold: fc.constantFrom(0, 2), balanceRelThreshold: fc.constantFrom(0, 1.5) }).map((cacheAware) => ({ policy: 'cache_aware' as const, cacheAware })),
+  fc.record({ cacheThreshold: fc.constantFrom(0, 0.3), balanceAbsThreshold: fc.constantFrom(0, 2), balanceRelThreshold: fc.constantFrom(0, 1.5), maxTreeTokens: fc.constantFrom(16, 67_108_864), evictionMs: fc.constantFrom(10, 60_000) }).map((cacheAware) => ({ policy: 'cache_aware' as const, cacheAware })),
   fc
     .record({ indexVisible: fc.constantFrom('pass_start' as const, 'pass_end' as const), scorers: fc.constantFrom({ prefix: 3, queue: 2, kv_usage: 2 }, { kv_usage: 1 }, { running: 1, load_aware: 2 }, { session: 2, active_requests: 1 }) })
     .map((own) => ({ policy: 'scorers' as const, ...own })),

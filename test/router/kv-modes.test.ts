@@ -38,6 +38,7 @@ const SETTINGS: readonly Partial<RouterSpec>[] = [
   { index: { ...EVENTS, delayMs: 5, loss: 0.1, predictedMs: 40 } },
   { index: { ...EVENTS, predictedMs: 100 } },
   { index: { mode: 'approximate', policy: 'ttl', ttlMs: 80 } },
+  { index: { mode: 'approximate', policy: 'ttl', ttlMs: 80, cap: { maxBlocks: 12, pruneTo: 0.5 } } },
   { index: { mode: 'approximate', policy: 'ttl', ttlMs: null }, selection: 'lmetric' },
   { index: { mode: 'approximate', policy: 'lru' } },
   { index: { mode: 'none' } },

@@ -63,6 +63,19 @@ describe('a policy module', () => {
     expect(workers(await moduleOf('export const createPolicy = () => { let next = 0; return { select: () => ({ worker: next++ % 3 }) }; };'))).toEqual([0, 1, 2, 0, 1, 2]);
   });
 
+  it('is made anew for each replica of the frontend, and told of its own requests alone', async () => {
+    const source = `export const createPolicy = () => {
+      const own = new Set();
+      const known = (id) => { if (!own.has(id)) throw new Error('never asked of ' + id); };
+      return { select: ({ id }) => { own.add(id); return (own.size - 1) % 3; }, onFirstToken: known, onFinished: known };
+    };`;
+    for (const sync of [{}, { syncMs: 0 }, { syncMs: 3 }]) expect(workers(await moduleOf(source), { replicas: { count: 2, balance: 'round_robin', ...sync } })).toEqual([0, 0, 1, 1, 2, 2]);
+    const loads = 'export const cost = (request, { activeRequests }) => activeRequests;';
+    const burst = REQUESTS.map((request) => ({ ...request, arrivalMs: 0 }));
+    const told = workers(await moduleOf(loads), { replicas: { count: 3, balance: 'round_robin', syncMs: 0 } }, burst);
+    expect([0, 1, 2].map((worker) => told.filter((one) => one === worker).length)).toEqual([2, 2, 2]);
+  });
+
   it('may be written in TypeScript', async () => {
     const source = "import type { Candidate } from 'dynotwin';\nexport function select(_request: unknown, candidates: readonly Candidate[]): Candidate { return candidates[2] as Candidate; }\n";
     expect(workers(await moduleOf(source, 'ts'))).toEqual([2, 2, 2, 2, 2, 2]);
@@ -166,6 +179,11 @@ describe('a policy module', () => {
 });
 
 describe('a router process', { timeout: 30_000 }, () => {
+  it('is one for each replica of the frontend', () => {
+    const turns = program(routing("({ worker: (seen.filter(({ type }) => type === 'route').length - 1) % 3 })"));
+    expect(workers(turns, { replicas: { count: 2, balance: 'round_robin' } })).toEqual([0, 0, 1, 1, 2, 2]);
+  });
+
   it('chooses by JSON lines, and hears of first tokens and ends', () => {
     expect(workers(program(routing('({ worker: m.id % 3 })')))).toEqual([0, 1, 2, 0, 1, 2]);
     // The last request is far behind the others: by then all have been told of.

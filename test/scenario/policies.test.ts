@@ -14,7 +14,7 @@ describe('policies with settings of their own', () => {
     ['{policy: oracle, oracle: {minimise: total}}', { oracle: { minimise: 'total' } }, { policy: 'oracle', oracle: { minimise: 'total' } }],
     ['prefix_hash', { prefixHash: { tokens: 256, loadFactor: 1.25, virtualNodes: 160 } }, { policy: 'prefix_hash', prefix_hash: { tokens: 256, load_factor: 1.25, virtual_nodes: 160 } }],
     ['{policy: prefix_hash, prefix_hash: {tokens: 9, load_factor: 2}}', { prefixHash: { tokens: 9, loadFactor: 2, virtualNodes: 160 } }, { policy: 'prefix_hash', prefix_hash: { tokens: 9, load_factor: 2, virtual_nodes: 160 } }],
-    ['cache_aware', { cacheAware: { cacheThreshold: 0.3, balanceAbsThreshold: 64, balanceRelThreshold: 1.5 } }, { policy: 'cache_aware', cache_aware: { cache_threshold: 0.3, balance_abs_threshold: 64, balance_rel_threshold: 1.5 } }],
+    ['cache_aware', { cacheAware: { cacheThreshold: 0.3, balanceAbsThreshold: 64, balanceRelThreshold: 1.5 } }, { policy: 'cache_aware', cache_aware: { cache_threshold: 0.3, balance_abs_threshold: 64, balance_rel_threshold: 1.5, max_tree_size: 67_108_864, eviction_interval: '60000 ms' } }],
     ['scorers', { scorers: { prefix: 3, queue: 2, kv_usage: 2 } }, { policy: 'scorers', scorers: { prefix: 3, queue: 2, kv_usage: 2 } }],
     ['{policy: scorers, scorers: {session: 1, queue: 0, prefix: 0.5}}', { scorers: { prefix: 0.5, session: 1 } }, { policy: 'scorers', scorers: { prefix: 0.5, session: 1 } }],
   ])('%s', (text, spec, data) => {
@@ -26,7 +26,7 @@ describe('policies with settings of their own', () => {
   });
 
   it('settings are part of the hash', () => {
-    const texts = ['cache_aware', '{policy: cache_aware, cache_aware: {cache_threshold: 0.5}}', 'scorers', '{policy: scorers, scorers: {queue: 1}}', 'prefix_hash', '{policy: prefix_hash, prefix_hash: {virtual_nodes: 7}}', 'oracle', 'least_tokens'];
+    const texts = ['cache_aware', '{policy: cache_aware, cache_aware: {cache_threshold: 0.5}}', '{policy: cache_aware, cache_aware: {max_tree_size: 5000, eviction_interval: 2 s}}', '{policy: cache_aware, cache_aware: {eviction_interval: none}}', 'scorers', '{policy: scorers, scorers: {queue: 1}}', 'prefix_hash', '{policy: prefix_hash, prefix_hash: {virtual_nodes: 7}}', 'oracle', 'least_tokens'];
     expect(new Set(texts.map((text) => scenarioHash(routed(text)))).size).toBe(texts.length);
     expect(scenarioHash(routed('{policy: scorers, scorers: {queue: 2, prefix: 3, kv_usage: 2}}'))).toBe(scenarioHash(routed('scorers')));
   });
@@ -39,6 +39,8 @@ describe('policies with settings of their own', () => {
     ['{policy: scorers, scorers: {queues: 1}}', /E-FIELD: router.scorers.queues: unknown field; did you mean 'queue'\?/],
     ['{policy: scorers, scorers: {queue: -1}}', /E-RANGE: router.scorers.queue/],
     ['{policy: prefix_hash, prefix_hash: {load_factor: 0.9}}', /E-RANGE: router.prefix_hash.load_factor/],
+    ['{policy: cache_aware, cache_aware: {eviction_interval: none, max_tree_size: 5}}', /E-NO-EFFECT: router.cache_aware.max_tree_size: nothing is forgotten/],
+    ['{policy: cache_aware, cache_aware: {eviction_interval: 0 s}}', /E-RANGE: router.cache_aware.eviction_interval/],
     ['{policy: cache_aware, cache_aware: {cache_threshold: 2}}', /E-RANGE: router.cache_aware.cache_threshold/],
     ['direct', /E-UNSUPPORTED: router.policy: 'direct' is not supported yet/],
     ['device_aware', /E-UNSUPPORTED: router.policy: 'device_aware' is not supported yet/],

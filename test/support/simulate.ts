@@ -1,6 +1,6 @@
 import { semanticsOf, type Semantics } from '../../src/engine/semantics.js';
 import type { Observations, StatusCode } from '../../src/metrics/observations.js';
-import type { EngineSpec, Fidelity, FrontendSpec, KvTransferSpec, RouterSpec } from '../../src/scenario/scenario.js';
+import type { EngineSpec, Fidelity, FrontendSpec, KvTransferSpec, ReplicasSpec, RouterSpec } from '../../src/scenario/scenario.js';
 import { REPLAY_ROUTER } from '../../src/scenario/dynamo/router-config.js';
 import type { PoolConfig, SimulationConfig } from '../../src/sim/config.js';
 import { Simulation } from '../../src/sim/simulation.js';
@@ -91,6 +91,7 @@ export interface Setup {
   readonly router?: Partial<RouterSpec>;
   readonly kvTransfer?: Partial<KvTransferSpec>;
   readonly frontend?: FrontendSpec;
+  readonly replicas?: ReplicasSpec;
   readonly warmupRequests?: number;
   readonly driver?: DriverMode;
   readonly maxTimeMs?: number;
@@ -125,6 +126,7 @@ export function configOf(setup: Setup): SimulationConfig {
     impossibleHandoff: fidelity === 'aisimulate' ? 'failed' : 'rejected',
     ...(setup.maxWorkers === undefined ? {} : { maxWorkers: setup.maxWorkers }),
     ...(setup.frontend ? { frontend: setup.frontend } : {}),
+    ...(setup.replicas ? { replicas: setup.replicas } : {}),
     ...(setup.warmupRequests === undefined ? {} : { warmupRequests: setup.warmupRequests }),
     ...(setup.forced ? { forced: setup.forced } : {}),
     ...(setup.createEngine ? { createEngine: setup.createEngine } : {}),

@@ -36,7 +36,7 @@ export function parseRouterConfig(text: string, source: string): { readonly rout
   const reader = new JsonReader(parseJsonObject(text, source));
   reader.onlyKnown(READ, WITHOUT_EFFECT);
   for (const key of WITHOUT_EFFECT) if (reader.has(key)) reader.ignore(key, 'has no effect in a replay');
-  if (reader.json.values['conditional_disagg_policy'] != null) reader.refuse('conditional_disagg_policy', 'conditional disaggregation is not supported yet', 'leave it out');
+  if (reader.json.values['conditional_disagg_policy'] != null) reader.refuse('conditional_disagg_policy', 'conditional disaggregation in a replay is not supported yet', 'leave it out, or simulate a scenario with router.conditional_disagg');
   if (reader.get('router_track_output_blocks', boolean, false)) reader.refuse('router_track_output_blocks', 'tracking of output blocks is not supported yet', 'set it to false');
   if (reader.get('router_prefill_load_model', oneOf('none', 'aic'), 'none') !== 'none') reader.refuse('router_prefill_load_model', 'prefill-load estimation is not supported yet', "use 'none'");
   if (reader.get('shared_cache_type', oneOf('none', 'hicache'), 'none') !== 'none' || reader.get('shared_cache_multiplier', number(0), 0) > 0) {

@@ -4,6 +4,7 @@ import type { Workload } from '../workload.js';
 import { assembleDag, type DagRow } from './dag.js';
 import { lineBatches, noRequest, traceName } from './lines.js';
 import { RowText, type RowFields } from './row-fields.js';
+import { readRowHints } from './row-hints.js';
 import type { TraceOptions } from './trace.js';
 
 const SCHEMA = 'dynamo.agentic_mooncake';
@@ -87,6 +88,7 @@ function rowOfVersion2(row: RowText, fields: RowFields, blockTokens: number): Da
     outputTokens,
     hashIds,
     ...authoredOf(fields, outputTokens),
+    asks: readRowHints(fields),
     waitsFor,
     line: row.line,
     problem: row.problem.bind(row),
@@ -114,6 +116,7 @@ function rowOfVersion1(row: RowText, fields: RowFields, blockTokens: number, str
     outputTokens,
     hashIds,
     ...authoredOf(fields, outputTokens),
+    asks: readRowHints(fields),
     waitsFor: [...new Set(waits)].map((on) => ({ name: on, trigger: 'completion', delayMs, path: ['wait_for', waits.indexOf(on)] })),
     line: row.line,
     problem: row.problem.bind(row),

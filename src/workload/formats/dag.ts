@@ -1,6 +1,7 @@
 import type { InputError, Problem } from '../../core/problem.js';
 import { WorkloadBuilder, type TokenRun } from '../builder.js';
 import { components, layOutGraph, unreachable, type GraphNode, type Trigger } from '../graph.js';
+import type { RowHints } from './row-hints.js';
 import type { Workload } from '../workload.js';
 
 /** A request of an agentic trace as its file says it. */
@@ -15,6 +16,8 @@ export interface DagRow {
   readonly outputTokens: number;
   readonly hashIds: readonly (number | bigint)[];
   readonly authored?: readonly TokenRun[];
+  /** What it asks of routers. */
+  readonly asks?: RowHints;
   readonly waitsFor: readonly { readonly name: string; readonly trigger: Trigger; readonly delayMs: number; readonly path: readonly (string | number)[] }[];
   readonly line: number;
   /** A complaint at a field of the row. */
@@ -58,9 +61,9 @@ export function assembleDag(rows: readonly DagRow[], options: DagOptions): Workl
   const sessions = new Map<string, number>();
   ordered.forEach((row, r) => {
     if (!sessions.has(row.session)) sessions.set(row.session, builder.addSession(row.session));
-    const { promptTokens, outputTokens, authored } = row;
+    const { promptTokens, outputTokens, authored, asks } = row;
     const arrivalMs = nodes[r]!.waitsFor.length === 0 ? graph.notBeforeMs[r]! : NaN;
-    builder.addRequest({ session: sessions.get(row.session)!, arrivalMs, delayMs: 0, promptTokens, outputTokens, ...(authored && { authored }) }, row.hashIds);
+    builder.addRequest({ session: sessions.get(row.session)!, arrivalMs, delayMs: 0, promptTokens, outputTokens, ...asks, ...(authored && { authored }) }, row.hashIds);
   });
   const source = options.file === undefined ? undefined : { file: options.file, lines: ordered.map(({ line }) => line) };
   return builder.finish(options.warnings, source, graph);

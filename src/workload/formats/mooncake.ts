@@ -4,7 +4,8 @@ import type { Workload } from '../workload.js';
 import { lineBlocks, traceName } from './lines.js';
 import { columnOf, scanRow, type RowMember } from './json-row.js';
 import { PlainRows } from './mooncake-bytes.js';
-import { MAX_TOKENS } from './row-fields.js';
+import { MAX_TOKENS, RowText } from './row-fields.js';
+import { HINT_FIELDS, readRowHints, type RowHints } from './row-hints.js';
 
 export interface MooncakeOptions {
   /** Tokens per hash id. */
@@ -19,7 +20,7 @@ export interface MooncakeOptions {
   readonly delta?: boolean;
 }
 
-type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay' | 'output_token_ids' | 'priority' | 'strict_priority';
+type Field = 'timestamp' | 'input_length' | 'output_length' | 'hash_ids' | 'session_id' | 'delay' | 'output_token_ids';
 const FIELDS = new Map<string, Field>([
   ['timestamp', 'timestamp'],
   ['created_time', 'timestamp'],
@@ -32,8 +33,6 @@ const FIELDS = new Map<string, Field>([
   ['delay', 'delay'],
   ['delay_ms', 'delay'],
   ['output_token_ids', 'output_token_ids'],
-  ['priority', 'priority'],
-  ['strict_priority', 'strict_priority'],
 ]);
 
 /** Fields that change what the file means: such a file is refused, not read halfway. */
@@ -46,9 +45,6 @@ const FOREIGN = new Map([
   ...['chat_id', 'parent_chat_id'].map((key) => [key, 'format bailian'] as const),
   ['requests', 'format weka'],
 ]);
-
-/** Hints to a router; nothing here reads them yet. */
-const UNREAD = new Set(['policy_class', 'routing_constraints']);
 
 interface Session {
   readonly index: number;
@@ -73,7 +69,6 @@ class MooncakeReader {
   private readonly plain: PlainRows;
   private readonly sessions = new Map<string, Session>();
   private readonly lines: number[] = [];
-  private readonly unread = new Map<string, { line: number; rows: number }>();
   private readonly limit: number;
   private skip: number;
   private clamped: { line: number; rows: number; what: string } | null = null;
@@ -118,15 +113,14 @@ class MooncakeReader {
   private readText(text: string): void {
     if (text.trim() === '' || this.skip-- > 0) return;
     this.text = text;
-    const fields = this.fields(this.parse());
+    const row = this.parse();
+    const fields = this.fields(row);
     const hashIds = this.hashIds(fields.hash_ids);
     const promptTokens = this.promptTokens(fields.input_length, hashIds.length);
     const outputTokens = this.outputTokens(fields.output_length);
     const authored = this.authored(fields.output_token_ids, outputTokens);
     const timing = this.timing(fields);
-    const priority = this.hint('priority', fields.priority, -(2 ** 31), 2 ** 31 - 1);
-    const strictPriority = this.hint('strict_priority', fields.strict_priority, 0, 2 ** 32 - 1);
-    this.builder.addRequest({ ...timing, promptTokens, outputTokens, priority, strictPriority, ...(authored && { authored }) }, hashIds);
+    this.builder.addRequest({ ...timing, promptTokens, outputTokens, ...this.hints(row), ...(authored && { authored }) }, hashIds);
     this.lines.push(this.line);
   }
 
@@ -139,9 +133,6 @@ class MooncakeReader {
     if (this.clamped) {
       const { line, rows, what } = this.clamped;
       warnings.push({ code: 'W-CLAMPED', file: this.path, line, path: 'input_length', what: `cut to what hash_ids cover on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: ${what}`, hint: 'set the trace block size if the trace uses another' });
-    }
-    for (const [field, { line, rows }] of this.unread) {
-      warnings.push({ code: 'W-NO-EFFECT', file: this.path, line, path: field, what: `on ${rows} ${rows === 1 ? 'row' : 'rows'}, first here: nothing reads it` });
     }
     return this.builder.finish(warnings, { file: this.path, lines: this.lines });
   }
@@ -176,15 +167,17 @@ class MooncakeReader {
     return fields;
   }
 
+  /** Hints, where the row has any. */
+  private hints(row: Record<string, unknown>): RowHints {
+    for (const key of HINT_FIELDS) if (key in row) return readRowHints(new RowText(this.path, this.line, this.text).object());
+    return {};
+  }
+
   private other(key: string): void {
     const foreign = FOREIGN.get(key);
     if (foreign !== undefined) {
       throw this.problem('E-TRACE', this.member(key)?.keyAt ?? 0, key, `belongs to ${foreign}; this file is read as Mooncake rows`, 'name the format the file has');
     }
-    if (!UNREAD.has(key)) return;
-    const seen = this.unread.get(key);
-    if (seen) seen.rows++;
-    else this.unread.set(key, { line: this.line, rows: 1 });
   }
 
   private checkRepeated(field: Field): void {
@@ -286,13 +279,6 @@ class MooncakeReader {
     if (value < 0) throw this.refused(field, 'is negative', hint);
     if (!Number.isInteger(value)) throw this.refused(field, 'is not a whole number', hint);
     return value;
-  }
-
-  /** 0 where absent. */
-  private hint(field: Field, value: unknown, least: number, most: number): number {
-    if (value === undefined) return 0;
-    if (!Number.isInteger(value) || (value as number) < least || (value as number) > most) throw this.refused(field, `is not a whole number from ${least} to ${most}`, 'leave it out for 0');
-    return value as number;
   }
 
   private atMostMax(field: Field, tokens: number): number {

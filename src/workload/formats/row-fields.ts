@@ -88,6 +88,12 @@ export class RowFields {
     throw this.refused(name, 'is not text', 'write it in double quotes');
   }
 
+  /** A number counts as its text; '' when absent. */
+  numberOrText(name: string): string {
+    const value = this.values[name];
+    return typeof value === 'number' ? String(value) : (this.text(name) ?? '');
+  }
+
   /** Text that must be there and not blank. */
   requiredText(name: string): string {
     const value = this.text(name) ?? this.missing(name);
@@ -103,13 +109,14 @@ export class RowFields {
     return found;
   }
 
-  /** A finite number of at least `least`. */
-  number(name: string, least = -Infinity): number | undefined {
+  /** A finite number of at least `least` and at most `most`. */
+  number(name: string, least = -Infinity, most = Infinity): number | undefined {
     const value = this.values[name] ?? undefined;
     if (value === undefined) return undefined;
     if (typeof value !== 'number') throw this.refused(name, 'is not a number', 'write a number');
     if (!Number.isFinite(value)) throw this.refused(name, 'is not finite', 'write a finite number');
     if (value < least) throw this.refused(name, least === 0 ? 'is negative' : `is below ${least}`, `write a number of at least ${least}`);
+    if (value > most) throw this.refused(name, `exceeds ${most}`, 'write a smaller number');
     return value;
   }
 
@@ -121,7 +128,7 @@ export class RowFields {
   count(name: string, least = 0, most = MAX_TOKENS): number | undefined {
     const value = this.number(name);
     if (value === undefined) return undefined;
-    if (value < least) throw this.refused(name, value < 0 ? 'is negative' : `is below ${least}`, `write a whole number of at least ${least}`);
+    if (value < least) throw this.refused(name, value < 0 && least >= 0 ? 'is negative' : `is below ${least}`, `write a whole number of at least ${least}`);
     if (!Number.isInteger(value)) throw this.refused(name, 'is not a whole number', 'write a whole number');
     if (value > most) throw this.refused(name, `exceeds ${most}`, 'write a smaller number');
     return value;
@@ -156,6 +163,24 @@ export class RowFields {
     if (list === undefined) return undefined;
     const fields = new RowFields(this.row, [...this.path, name], Object.fromEntries(list.entries()));
     return list.map((_, index) => read(fields, String(index)));
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.values[name] ?? undefined;
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw this.refused(name, 'is not true or false', 'write true or false');
+  }
+
+  /** A mapping of names to finite numbers. */
+  numbers(name: string): Record<string, number> | undefined {
+    const object = this.object(name);
+    return object && Object.fromEntries(Object.keys(object.values).map((key) => [key, object.requiredNumber(key)]));
+  }
+
+  /** Throws for fields that are not among these. */
+  onlyKnown(names: readonly string[]): void {
+    const other = Object.keys(this.values).find((name) => !names.includes(name));
+    if (other !== undefined) throw this.problem(other, 'is not known here', `use ${names.join(', ')}`);
   }
 
   object(name: string): RowFields | undefined {

@@ -1,6 +1,7 @@
 import { InputError } from '../../core/problem.js';
 import { fullPrompts } from '../full-prompts.js';
 import type { Workload } from '../workload.js';
+import { rowHintsData } from './row-hints.js';
 
 /**
  * A workload as the lines of a Mooncake file (`workload.traceBlockTokens` tokens per id, ids numbered by first
@@ -33,8 +34,7 @@ export function mooncakeText(given: Workload): string {
         output_length: workload.outputTokens[r],
         hash_ids: ids.slice(hashOffsets[r], hashOffsets[r + 1]),
         ...(tokens.length > 0 && { output_token_ids: tokens }),
-        ...(workload.priority?.[r] ? { priority: workload.priority[r] } : {}),
-        ...(workload.strictPriority?.[r] ? { strict_priority: workload.strictPriority[r] } : {}),
+        ...rowHintsData({ hints: workload.hints?.get(r), priority: workload.priority?.[r], strictPriority: workload.strictPriority?.[r] }),
       }),
     );
   }
