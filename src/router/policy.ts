@@ -9,7 +9,7 @@ import type { RandomStream } from '../core/random.js';
  * export const cost = (request, candidate) => request.promptTokens - candidate.cachedTokens + candidate.activePrefillTokens;
  */
 export interface PolicyModule {
-  /** One object per pool and run, which may remember things. */
+  /** One object per pool (and replica of the frontend) and run, which may remember things. */
   readonly createPolicy?: (pool: PolicyPool) => Policy;
   /** Or, for a policy that remembers nothing, its choice alone. */
   readonly select?: Policy['select'];

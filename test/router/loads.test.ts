@@ -19,6 +19,21 @@ function outputLoadOf(prompts: readonly (readonly number[])[], expected: number 
   return { load, progress };
 }
 
+describe('requests of another replica', () => {
+  it('count with their prompts alone, until they are over', () => {
+    const { load, progress } = outputLoadOf([distinct(32), distinct(32)], null);
+    load.add(0, 0, 32);
+    load.addElsewhere(1, 0, 32);
+    progress.set(0, 20);
+    progress.set(1, 500);
+    expect(load.activeBlocks(0)).toBe(2 + 2 + 2);
+    load.remove(1);
+    expect(load.activeBlocks(0)).toBe(2 + 2);
+    load.remove(0);
+    expect(load.isIdle()).toBe(true);
+  });
+});
+
 describe('W8: output blocks', () => {
   /** Active blocks as request 0 generates. */
   const blocksAt = ({ load, progress }: ReturnType<typeof outputLoadOf>, counts: readonly number[]): number[] =>
