@@ -6,6 +6,7 @@ import { regretOf, type Regret } from '../metrics/regret.js';
 import type { Report } from '../metrics/report.js';
 import { STAGE_NAMES, STAGES, stageBands, type StageBand } from '../metrics/stages.js';
 import { loadScenario } from '../scenario/load.js';
+import { EVEN } from '../scenario/resolve-analytic.js';
 import type { Scenario } from '../scenario/scenario.js';
 import { numberText, percentText } from '../sweep/words.js';
 import { createEnvironment } from '../timing/environment.js';
@@ -30,7 +31,7 @@ export async function explainRun(path: string, options: ExplainRunOptions): Prom
   const file = finished ? join(path, 'scenario.yaml') : path;
   const { scenario, warnings } = loadScenario(file, { sets: options.set, environment: createEnvironment() });
   if (scenario.run.estimator === 'analytic') throw new InputError({ code: 'E-NO-EFFECT', path: 'explain', what: 'closed forms have no requests whose time could be taken apart', hint: 'set run.estimator: simulate' });
-  const guided = options.oracle === true ? guidedScenario(file, scenario, options.set) : null;
+  const guided = options.oracle === true ? guidedScenario(scenario) : null;
   printWarnings(warnings, options.quiet === true);
   const { outcome } = await simulate(scenario, undefined, guided !== null);
   if (finished) refuseOther(path, finished, outcome.report);
@@ -52,14 +53,15 @@ export async function explainRun(path: string, options: ExplainRunOptions): Prom
   }
 }
 
-/** The scenario as the oracle routes it. Throws `E-NO-EFFECT` where that changes nothing. */
-function guidedScenario(file: string, { router, deployment }: Scenario, sets: readonly string[]): Scenario {
+/** The scenario as the oracle routes it, with no queue, limits or affinity before it. Throws `E-NO-EFFECT` where that changes nothing. */
+function guidedScenario(scenario: Scenario): Scenario {
+  const { router, deployment } = scenario;
   const refuse = (what: string): never => {
     throw new InputError({ code: 'E-NO-EFFECT', path: '--oracle', what, hint: 'remove it' });
   };
   if (router.policy === 'oracle') refuse('the oracle routes this run');
   if (deployment.pools.every(({ replicas, engine }) => replicas * (engine.ranks ?? 1) === 1)) refuse('a router has nothing to choose where there is one worker');
-  return loadScenario(file, { sets: [...sets, 'router={policy: oracle}'], environment: createEnvironment() }).scenario;
+  return { ...scenario, router: { ...EVEN, policy: 'oracle', oracle: { minimise: 'ttft' }, indexVisible: 'pass_start' } };
 }
 
 /** The folder may come from another version, or its scenario or trace may have changed since. */

@@ -118,13 +118,8 @@ export class RouterGate implements PoolGate {
     this.affinity?.bind(request, worker);
   }
 
-  /** The router has heard of a first token. */
+  /** The router has heard that a worker has less to do: of a first token, or of another replica's request. */
   firstToken(): void {
-    this.drain();
-  }
-
-  /** The router has heard that a worker has less to do with what another replica has sent there. */
-  heard(): void {
     this.drain();
   }
 

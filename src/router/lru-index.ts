@@ -1,4 +1,5 @@
 import type { BlockSegments } from '../kv/segments.js';
+import { prefixDepths } from './segment-index.js';
 import type { WorkerIndex } from './worker-index.js';
 
 /**
@@ -29,17 +30,7 @@ export class LruIndex implements WorkerIndex {
   }
 
   depths(request: number, depths: Int32Array): void {
-    const { segments, workers, held } = this;
-    for (let worker = 0; worker < workers; worker++) {
-      let depth = 0;
-      for (let at = segments.offsets[request]!; at < segments.promptEnds[request]!; at++) {
-        const segment = segments.path[at]!;
-        const blocks = held[segment * workers + worker]!;
-        depth += blocks;
-        if (blocks < segments.length[segment]!) break;
-      }
-      depths[worker] = depth;
-    }
+    prefixDepths(this.segments, this.workers, this.held, request, depths);
   }
 
   routed(request: number, worker: number): void {

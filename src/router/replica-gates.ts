@@ -46,7 +46,7 @@ export class ReplicaGates implements PoolGate {
   /** The routers of the others have heard that a worker has less to do. */
   heard(request: number): void {
     const own = this.ownOf(request);
-    for (const gate of this.gates) if (gate !== own) gate.heard();
+    for (const gate of this.gates) if (gate !== own) gate.firstToken();
     this.collect();
   }
 

@@ -44,24 +44,7 @@ export class SegmentIndex {
    * @param depths out: one entry per worker, blocks
    */
   depths(request: number, depths: Int32Array): void {
-    const { segments, workers, cached } = this;
-    const to = segments.promptEnds[request]!;
-    depths.fill(0);
-    // Segment by segment, workers side by side in memory; those whose depth is all blocks so far go on.
-    for (let at = segments.offsets[request]!, before = 0; at < to; at++) {
-      const segment = segments.path[at]!;
-      const length = segments.length[segment]!;
-      const row = segment * workers;
-      let whole = 0;
-      for (let worker = 0; worker < workers; worker++) {
-        if (depths[worker] !== before) continue;
-        const blocks = cached[row + worker]!;
-        depths[worker] = before + blocks;
-        if (blocks === length) whole++;
-      }
-      if (whole === 0) return;
-      before += length;
-    }
+    prefixDepths(this.segments, this.workers, this.cached, request, depths);
   }
 
   /** The same for one worker. */
@@ -93,5 +76,31 @@ export class SegmentIndex {
     }
     this.last = low;
     return low;
+  }
+}
+
+/**
+ * Leading blocks of a request's prompt that each worker has.
+ *
+ * @param held blocks of a segment's beginning, by segment · workers + worker
+ * @param depths out: one entry per worker, blocks
+ */
+export function prefixDepths(segments: BlockSegments, workers: number, held: Int32Array, request: number, depths: Int32Array): void {
+  const to = segments.promptEnds[request]!;
+  depths.fill(0);
+  // Segment by segment, workers side by side in memory; those whose depth is all blocks so far go on.
+  for (let at = segments.offsets[request]!, before = 0; at < to; at++) {
+    const segment = segments.path[at]!;
+    const length = segments.length[segment]!;
+    const row = segment * workers;
+    let whole = 0;
+    for (let worker = 0; worker < workers; worker++) {
+      if (depths[worker] !== before) continue;
+      const blocks = held[row + worker]!;
+      depths[worker] = before + blocks;
+      if (blocks === length) whole++;
+    }
+    if (whole === 0) return;
+    before += length;
   }
 }

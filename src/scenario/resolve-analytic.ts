@@ -15,7 +15,8 @@ const INERT: readonly (readonly [path: string, what: string])[] = [
 const INERT_ENGINE = ['preemption', 'schedule_policy', 'clip_max_new_tokens', 'schedule_conservativeness', 'decode_interval', 'receive_interval', 'admission'] as const;
 const HINT = 'remove it or set run.estimator: simulate';
 
-const EVEN: RouterSpec = {
+/** Spreads evenly and looks at nothing; the weights are the defaults. */
+export const EVEN: RouterSpec = {
   policy: 'round_robin', overlapScoreCredit: 1, overlapScoreCreditDecay: 0, prefillLoadScale: 1, decodeActiveRequestWeight: 0, temperature: 0,
   trackActiveBlocks: true, trackPrefillTokens: true, assumeKvReuse: true, indexVisible: 'pass_end',
 };

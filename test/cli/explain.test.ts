@@ -167,6 +167,14 @@ describe('a run', () => {
     readonly bands: readonly { readonly latency: string; readonly band: string; readonly requests: number; readonly mean_ms: number; readonly stages: Record<string, number> }[];
   }
 
+  async function runTo(out: string, ...words: string[]): Promise<void> {
+    const program = new Command().exitOverride();
+    registerRun(program);
+    const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+    await program.parseAsync(['run', FILE, ...words, '--out', out, '--quiet'], { from: 'user' });
+    write.mockRestore();
+  }
+
   it('says where its time went, in every format', async () => {
     const { bands } = JSON.parse(await explain(FILE, ...SMALL, '--format', 'json')) as Bands;
     expect(bands.map(({ requests }) => requests)).toEqual([20, 10, 8, 1, 1, 20, 10, 8, 1, 1]);
@@ -178,12 +186,8 @@ describe('a run', () => {
   });
 
   it('is a folder, too: its scenario runs again and must give its report', async () => {
-    const program = new Command().exitOverride();
-    registerRun(program);
-    const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
     const finished = join(folder, 'finished');
-    await program.parseAsync(['run', FILE, ...SMALL, '--out', finished, '--quiet'], { from: 'user' });
-    write.mockRestore();
+    await runTo(finished, ...SMALL);
     expect(await explain(finished, '--format', 'json')).toBe(await explain(FILE, ...SMALL, '--format', 'json'));
     expect(await explain('run', finished, '--format', 'json')).toBe(await explain(finished, '--format', 'json'));
     expect(await explain(finished, '--set', 'run.seed=3')).toContain('E-NO-EFFECT: --set');
@@ -191,6 +195,15 @@ describe('a run', () => {
     writeFileSync(report, readFileSync(report, 'utf8').replace(/"duration_ms": [\d.]+/, '"duration_ms": 1'));
     expect(await explain(finished)).toContain('scenario.yaml beside it gives another report now');
     expect(await explain(folder)).toContain('E-KIND: holds no report.json');
+  });
+
+  it('is priced by the oracle whatever router its folder spells out', async () => {
+    const KV = [...SMALL, '--set', 'router={policy: kv, temperature: 0.7, queue: {threshold: 1}, affinity: {ttl: 1 min}}'];
+    const queued = join(folder, 'queued');
+    await runTo(queued, ...KV);
+    const priced = await explain(queued, '--oracle', '--format', 'json');
+    expect(JSON.parse(priced)).toMatchObject({ decision_regret: { pools: [{ decisions: 20 }] }, regret: { requests: 20 } });
+    expect(priced).toBe(await explain(FILE, ...KV, '--oracle', '--format', 'json'));
   });
 
   it('says what routing cost against the oracle', async () => {

@@ -20,14 +20,14 @@ const DEFAULT_TTL_MS = 5 * 60_000;
 /**
  * Reads the hints of a row: `policy_class` and `routing_constraints` as Dynamo's traces have them, `nvext` as its
  * requests carry it (its hints go before `priority` and `strict_priority` of the row), and `router_config_override`. Of `nvext` other fields are not looked at.
- * Throws `E-TRACE`. Source: spec router sections 2.2, 7.3 and 9, workload section 1.2, kvbm section 7.
+ * Throws `E-TRACE`, and `E-UNSUPPORTED` for prompts to be computed ahead. Source: spec router sections 2.2, 7.3 and 9, workload section 1.2, kvbm section 7.
  */
 export function readRowHints(row: RowFields): RowHints {
   const nvext = row.object('nvext');
   const agent = nvext?.object('agent_hints');
   const constraints = row.object('routing_constraints');
   constraints?.onlyKnown(['required_taints', 'preferred_taints', 'allowed_worker_ids']);
-  if (agent && agent.boolean('speculative_prefill') === true) throw agent.problem('speculative_prefill', 'is not simulated', 'leave it out');
+  if (agent && agent.boolean('speculative_prefill') === true) throw agent.problem('speculative_prefill', 'is not simulated', 'leave it out', 'E-UNSUPPORTED');
   const name = nvext?.nameOf('decode_worker_id', 'backend_instance_id') ?? '';
   const hints: RequestHints = known({
     policyClass: row.text('policy_class'),
