@@ -102,6 +102,14 @@ describe('sessions that stay', () => {
     expect(run([prompt()], { affinity: { ttlMs: 1, soft: false } }).warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'router.affinity' }]);
     expect(run([prompt({ priority: 1 })], {}).warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'priority' }]);
   });
+
+  it('say which hints nobody reads, and on how many rows', () => {
+    const { warnings } = run([prompt({ hints: { requiredTaints: ['a'], worker: 1 } }), prompt(), prompt({ hints: { worker: 0 } })], {});
+    expect(warnings.map(({ code, path, what }) => [code, path, what.slice(0, 11)])).toEqual([
+      ['W-NO-EFFECT', 'routing_constraints.required_taints', 'on 1 row of'],
+      ['W-NO-EFFECT', 'nvext.backend_instance_id', 'on 2 rows o'],
+    ]);
+  });
 });
 
 describe('random worlds', () => {

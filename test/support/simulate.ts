@@ -9,6 +9,7 @@ import type { PassShape, PassTiming } from '../../src/timing/timing.js';
 import { WorkloadBuilder } from '../../src/workload/builder.js';
 import { expandBlocks } from '../../src/workload/expand.js';
 import type { DriverMode } from '../../src/workload/driver.js';
+import type { RequestHints } from '../../src/workload/request-hints.js';
 import type { Workload } from '../../src/workload/workload.js';
 
 /** A request written out. Its prompt is a list of token ids unless the workload says that an id stands for more. */
@@ -26,6 +27,7 @@ export interface LiteralRequest {
   /** Hints to a router's queue; default 0. */
   readonly priority?: number;
   readonly strictPriority?: number;
+  readonly hints?: RequestHints;
 }
 
 /** Ids first … first + count − 1. */
@@ -44,7 +46,7 @@ export function distinct(count: number): number[] {
 export function workloadOf(requests: readonly LiteralRequest[], idTokens = 1): Workload {
   const builder = new WorkloadBuilder('literal', idTokens);
   const sessions = new Map<string, number>();
-  requests.forEach(({ ids, promptTokens, output, arrivalMs, session, delayMs, priority = 0, strictPriority = 0 }, i) => {
+  requests.forEach(({ ids, promptTokens, output, arrivalMs, session, delayMs, priority = 0, strictPriority = 0, hints }, i) => {
     const name = session ?? `request_${i + 1}`;
     const known = sessions.get(name);
     const index = known ?? builder.addSession(name);
@@ -58,6 +60,7 @@ export function workloadOf(requests: readonly LiteralRequest[], idTokens = 1): W
         outputTokens: output,
         priority,
         strictPriority,
+        ...(hints && { hints }),
       },
       ids,
     );
