@@ -27,7 +27,7 @@ export type { BlockTable, Workload } from './workload/workload.js';
 export { buildWorkload } from './workload/build.js';
 export { expandBlocks } from './workload/expand.js';
 export { readMooncake } from './workload/formats/mooncake.js';
-export type { Candidate as RouteCandidate, Choice, Policy, PolicyModule, PolicyPool, PolicyState, RouteRequest } from './router/policy.js';
+export type { Candidate as RouteCandidate, Choice, Policy, PolicyModule, PolicyPool, PolicyState, RouteHints, RouteRequest } from './router/policy.js';
 export type { RandomStream } from './core/random.js';
 export { executeScenario, executeScenarioAsync, prepareWorkload, type RunOutcome } from './sim/execute.js';
 export { Simulation } from './sim/simulation.js';

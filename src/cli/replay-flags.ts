@@ -7,6 +7,7 @@ import type { RouterSpec } from '../scenario/scenario.js';
 import type { ReplayDeployment } from '../sim/replay-config.js';
 import type { DriverMode } from '../workload/driver.js';
 import type { TraceFormat } from '../workload/formats/trace.js';
+import type { ClassesFile } from './replay-classes.js';
 import { replayProfile } from './replay-profile.js';
 
 /** Raw values of the flags, as commander gives them. */
@@ -22,6 +23,8 @@ const FLAGS: readonly (readonly [string, string])[] = [
   ['--num-decode-workers <n>', 'decode workers (default 1)'],
   ['--router-mode <mode>', 'round_robin or kv_router (default round_robin)'],
   ['--router-config <json>', 'KV router settings'],
+  ['--router-policy-config <file>', 'KV router: YAML of the classes of its queue, with their thresholds, quanta and limits'],
+  ['--model-name <name>', 'the profile that --router-policy-config has for this model'],
   ['--recorded-routes <file>', 'KV router: follow the choices of this log ({columns: [line, decision, worker, dp_rank, cost], rows}) and compare their costs with our own'],
   ['--trace-format <format>', 'mooncake (default), mooncake-delta, agentic_mooncake, applied_compute_agentic or dynamo (several files, .gz)'],
   ['--trace-block-size <tokens>', 'tokens per hash id (default: what the trace says, else 512)'],
@@ -48,8 +51,6 @@ const FLAGS: readonly (readonly [string, string])[] = [
 
 /** Flags of the reference whose feature is not built: refused by name. */
 const REFUSED: Readonly<Record<string, string>> = {
-  '--router-policy-config': 'router policy classes',
-  '--model-name': 'router policy classes',
   '--planner-config': 'the planner',
   '--benchmark-granularity': 'the planner',
   ...Object.fromEntries(
@@ -97,6 +98,8 @@ export interface ReplayPlan {
   readonly deployment: ReplayDeployment;
   readonly sla: { readonly slaTtftMs: number | null; readonly slaItlMs: number | null; readonly slaE2eMs: number | null };
   readonly warnings: readonly Problem[];
+  /** Where the classes of the router's queue stand; absent = it has none. */
+  readonly classes?: ClassesFile;
 }
 
 /** Turns flags into a plan. Throws `InputError` naming the flag. Source: spec interop section 4. */
@@ -122,7 +125,9 @@ export function planReplay(traces: readonly string[], flags: ReplayFlags): Repla
     maxTimeMs: maxTime(read, source.kind),
   };
   const sla = { slaTtftMs: read.number('--sla-ttft-ms', 0), slaItlMs: read.number('--sla-itl-ms', 0), slaE2eMs: read.number('--sla-e2e-ms', 0) };
-  return { source, deployment, sla, warnings };
+  const classes = read.text('--router-policy-config');
+  const isRead = classes !== undefined && router.policy === 'kv';
+  return { source, deployment, sla, warnings, ...(isRead ? { classes: { file: classes, model: read.text('--model-name') ?? null } } : {}) };
 }
 
 function workloadSource(traces: readonly string[], read: FlagReader): ReplayPlan['source'] {
@@ -246,11 +251,23 @@ function routerSpec(read: FlagReader, pools: ReplayDeployment['pools'], warnings
       throw flagError('--router-mode', 'E-COMBINATION', 'kv_router needs more than one worker or data-parallel rank', 'raise --num-workers, or use round_robin');
     }
     warnings.push(...(parsed?.warnings ?? []));
-    return parsed?.router ?? REPLAY_ROUTER;
+    return withoutQueue(parsed?.router ?? REPLAY_ROUTER, read, warnings);
   }
   if (mode !== 'round_robin') throw flagError('--router-mode', 'E-ENUM', `'${mode}' is not one of round_robin, kv_router`);
-  if (parsed) warnings.push({ code: 'W-IGNORED', path: '--router-config', what: 'is not read by router mode round_robin' });
+  for (const flag of ['--router-config', '--router-policy-config', '--model-name']) if (read.text(flag) !== undefined) warnings.push({ code: 'W-IGNORED', path: flag, what: 'is not read by router mode round_robin' });
   return { ...REPLAY_ROUTER, policy: 'round_robin' };
+}
+
+/** Classes of the queue, read before the run (`readReplayClasses`), replace the router's own queue. */
+function withoutQueue(router: RouterSpec, read: FlagReader, warnings: Problem[]): RouterSpec {
+  const flag = '--router-policy-config';
+  if (read.text(flag) === undefined) {
+    if (read.text('--model-name') !== undefined) warnings.push({ code: 'W-IGNORED', path: '--model-name', what: `chooses a profile of ${flag}, which is not given` });
+    return router;
+  }
+  const { queue, ...rest } = router;
+  if (queue) warnings.push({ code: 'W-IGNORED', path: 'router_queue_threshold', what: `is not read: each class of ${flag} has its own` });
+  return rest;
 }
 
 /** The KV router under choices from a log, where one is given. */

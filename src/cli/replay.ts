@@ -6,7 +6,8 @@ import { writeFileWhole } from '../core/folder.js';
 import { aiperfTable } from '../metrics/aiperf-table.js';
 import type { Observations } from '../metrics/observations.js';
 import { replayReport } from '../metrics/replay-report.js';
-import { replaySimulation } from '../sim/replay-config.js';
+import { checkClasses } from '../router/request-classes.js';
+import { replaySimulation, type ReplayDeployment } from '../sim/replay-config.js';
 import { runSimulationAsync } from '../sim/run.js';
 import { expandBlocks } from '../workload/expand.js';
 import { checkDriver } from '../workload/check.js';
@@ -81,9 +82,19 @@ export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly ski
 
 /** Runs a plan on its workload; with a `check` under it. */
 export async function simulateReplay(plan: ReplayPlan, workload: Workload, check?: Check): Promise<Observations> {
+  const deployment = await deploymentOf(plan, workload);
   const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
-  const observations = await runSimulationAsync(replaySimulation(plan.deployment), workload, table, check);
+  const observations = await runSimulationAsync(replaySimulation(deployment), workload, table, check);
   return { ...observations, warnings: [...workload.warnings, ...observations.warnings] };
+}
+
+/** With the classes of its router's queue, to which every request must belong. */
+async function deploymentOf({ deployment, classes }: ReplayPlan, workload: Workload): Promise<ReplayDeployment> {
+  if (!classes) return deployment;
+  const { readReplayClasses } = await import('./replay-classes.js');
+  const queueClasses = readReplayClasses(classes);
+  checkClasses(queueClasses, workload);
+  return { ...deployment, router: { ...deployment.router, queueClasses } };
 }
 
 /** Beside the report: its name with _routes.csv. */

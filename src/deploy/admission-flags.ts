@@ -6,7 +6,7 @@ import { FrontendFlags, type TooOld } from './frontend-flags.js';
  * Frontend flags for what a router holds back, turns away or keeps together (spec: router sections 2.1, 7.4, 7.5).
  * `tooOld` words what a release cannot be given.
  */
-export function admissionFlags({ queue, overload, affinity }: RouterSpec, version: DynamoVersion, tooOld: TooOld): Pick<FrontendFlags, 'args' | 'problems'> {
+export function admissionFlags({ queue, queueClasses, overload, affinity }: RouterSpec, version: DynamoVersion, tooOld: TooOld): Pick<FrontendFlags, 'args' | 'problems'> {
   const flags = new FrontendFlags(version, tooOld);
   const { args, problems } = flags;
   if (queue) flags.add('router.queue', 'a queue', '1.0', ['--router-queue-threshold', String(queue.threshold)]);
@@ -15,6 +15,7 @@ export function admissionFlags({ queue, overload, affinity }: RouterSpec, versio
     if (queue.policy === 'lcfs' && atLeast(version, '1.4')) problems.push({ code: 'E-UNSUPPORTED', path: 'router.queue.policy', what: 'no flag of this release sets lcfs', hint: 'use fcfs or wspt' });
     else flags.add('router.queue.policy', `policy ${queue.policy}`, '1.2', ['--router-queue-policy', queue.policy]);
   }
+  if (queueClasses) problems.push({ code: 'E-UNSUPPORTED', path: 'router.queue.classes', what: 'the manifest mounts no files', hint: "deploy without classes, then mount the file from a ConfigMap and give the frontend '--router-policy-config PATH'" });
   const limits: readonly (readonly [string, string, number | undefined])[] = [
     ['decode_blocks', '--active-decode-blocks-threshold', overload?.decodeBlocks],
     ['prefill_tokens', '--active-prefill-tokens-threshold', overload?.prefillTokens],

@@ -92,6 +92,8 @@ const ROUTER_MODES: Readonly<Partial<Record<RouterSpec['policy'], { readonly mod
   kv: { mode: 'kv', since: '0.8' },
   least_loaded: { mode: 'least-loaded', since: '1.2' },
   power_of_two: { mode: 'power-of-two', since: '1.4' },
+  direct: { mode: 'direct', since: '1.2' },
+  device_aware: { mode: 'device-aware-weighted', since: '1.2' },
 };
 
 /** Switches of the KV router: emitted when not at the default, which every release shares. */
@@ -183,6 +185,6 @@ function kvSwitches(router: RouterSpec, version: DynamoVersion): Flags {
   return { args, problems };
 }
 
-function tooOld(path: string, what: string, since: string, version: DynamoVersion): Problem {
+export function tooOld(path: string, what: string, since: string, version: DynamoVersion): Problem {
   return { code: 'E-UNSUPPORTED', path, what: `Dynamo ${version.text} cannot be given ${what}`, hint: `deploy with --dynamo ${since}.0 or newer` };
 }

@@ -2,12 +2,14 @@ import { stringify } from 'yaml';
 import { InputError, type Problem } from '../core/problem.js';
 import type { DeploymentSpec, PoolSpec, Quant, Scenario } from '../scenario/scenario.js';
 import { gpusPerWorker } from '../scenario/shape.js';
-import { frontendCommand, workerCommand } from './commands.js';
+import { frontendCommand, tooOld, workerCommand } from './commands.js';
 import { atLeast, defaultApi, dynamoForVllm, hasVersionTag, parseDynamoVersion, pinnedVllm, runtimeImage, type DgdApi, type DynamoVersion } from './dynamo.js';
+import { kvTransferPolicy } from './kv-transfer-policy.js';
 import { nameFrom, NAMESPACE_NAME } from './names.js';
 import { replicaFlags } from './replica-flags.js';
 import { renderGraph, TOKEN_SECRET, type Component, type Graph } from './render.js';
 import { validateDgd } from './validate.js';
+import { traitProblems } from './worker-traits.js';
 
 /** What a manifest needs beside the scenario; everything has a default. */
 export interface DgdOptions {
@@ -67,7 +69,9 @@ export function generateDgd(scenario: Scenario, options: DgdOptions = {}): DgdMa
   const components = [frontend(scenario, options, version, problems), ...scenario.deployment.pools.map((pool) => worker(scenario, pool, model, options, version, problems))];
   const rdma = needsRdma(scenario.deployment);
   problems.push(...linkProblems(scenario.deployment, rdma));
-  const graph: Graph = { name: options.name ?? nameFrom(scenario.name, components), namespace: options.namespace ?? null, env: rdma ? RDMA_ENV : [], components };
+  const transfer = kvTransferPolicy(scenario.router.topology, version, (path, what, since) => tooOld(path, what, since, version));
+  problems.push(...transfer.problems);
+  const graph: Graph = { name: options.name ?? nameFrom(scenario.name, components), namespace: options.namespace ?? null, env: rdma ? RDMA_ENV : [], components, ...(transfer.policy ? { kvTransferPolicy: transfer.policy } : {}) };
   const manifest = renderGraph(graph, api);
   // What the generator has already refused need not be said again by its consequences.
   if (!problems.some(isError)) problems.push(...validateDgd(manifest, version.text));
@@ -124,7 +128,7 @@ function frontend(scenario: Scenario, options: DgdOptions, version: DynamoVersio
 
 function worker(scenario: Scenario, pool: PoolSpec, model: string, options: DgdOptions, version: DynamoVersion, problems: Problem[]): Component {
   const line = workerCommand({ model, pool, kvRouting: scenario.router.policy === 'kv', decodePrefills: scenario.router.conditionalDisagg !== undefined, cache: pool.quant?.kv ?? (options.kvElementBytes === 1 ? 'fp8' : null), version });
-  problems.push(...line.problems, ...quantProblems(pool, options.checkpointQuant));
+  problems.push(...line.problems, ...quantProblems(pool, options.checkpointQuant), ...traitProblems(pool));
   const gpusPerNode = options.gpusPerNode ?? DEFAULT_GPUS_PER_NODE;
   const gpus = gpusPerWorker(pool);
   const nodeCount = Math.ceil(gpus / gpusPerNode);

@@ -25,6 +25,8 @@ export interface Graph {
   /** Environment of every component. */
   readonly env: readonly { readonly name: string; readonly value: string }[];
   readonly components: readonly Component[];
+  /** `spec.experimental.kvTransferPolicy`. */
+  readonly kvTransferPolicy?: Readonly<Record<string, unknown>>;
 }
 
 type Fields = Record<string, unknown>;
@@ -36,7 +38,7 @@ const RDMA_RESOURCE = 'rdma/ib';
 
 /** The DynamoGraphDeployment in one API version (spec: dgd sections 1.1 to 1.3), keys in a fixed order, no nulls. */
 export function renderGraph(graph: Graph, api: DgdApi): Fields {
-  const spec: Fields = { backendFramework: 'vllm' };
+  const spec: Fields = { backendFramework: 'vllm', ...(graph.kvTransferPolicy ? { experimental: { kvTransferPolicy: graph.kvTransferPolicy } } : {}) };
   if (api === 'v1beta1') {
     if (graph.env.length > 0) spec['env'] = [...graph.env];
     spec['components'] = graph.components.map(betaComponent);

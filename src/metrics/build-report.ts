@@ -4,7 +4,7 @@ import type { Scenario, SloSpec } from '../scenario/scenario.js';
 import { shapeName, shapeOf } from '../scenario/shape.js';
 import type { TimingDescription } from '../timing/timing.js';
 import { completedSet, goodput, gpuSeconds, isMeasured, perSecond, type CompletedSet } from './completed.js';
-import { STATUS, type Observations, type PoolObservations } from './observations.js';
+import { countRefused, STATUS, type Observations, type PoolObservations } from './observations.js';
 import { fromGaps } from './replay-report.js';
 import { costReport, sloReport, timingReport, tokensPerUser, uncertaintyPart } from './report-parts.js';
 import type { Latency, Report, TimingReport } from './report.js';
@@ -110,9 +110,9 @@ function latency(figures: ReturnType<typeof summarise>): Latency {
   };
 }
 
-function routerPart({ requests: columns, warmupRequests = 0 }: Observations): Pick<Report, 'router'> {
-  const { routerQueueMs, overloaded, bypassed } = columns;
-  if (!routerQueueMs && !overloaded && !bypassed) return {};
+function routerPart({ requests: columns, refusals = [], warmupRequests = 0 }: Observations): Pick<Report, 'router'> {
+  const { routerQueueMs, bypassed } = columns;
+  if (!routerQueueMs && refusals.length === 0 && !bypassed) return {};
   return {
     router: {
       ...(routerQueueMs
@@ -121,7 +121,7 @@ function routerPart({ requests: columns, warmupRequests = 0 }: Observations): Pi
             queued: routerQueueMs.reduce((sum, ms) => (ms > 0 ? sum + 1 : sum), 0),
           }
         : {}),
-      ...(overloaded ? { overloaded: overloaded.reduce((sum, each) => sum + each, 0) } : {}),
+      ...Object.fromEntries(refusals.map((reason) => [reason === 'overload' ? 'overloaded' : reason, countRefused(columns, reason)])),
       ...(bypassed ? { bypassed: bypassed.reduce((sum, each) => sum + each, 0) } : {}),
     },
   };

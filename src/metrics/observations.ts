@@ -4,6 +4,18 @@ export const STATUS = { unfinished: 0, completed: 1, rejected: 2, cancelled: 3, 
 export type StatusCode = (typeof STATUS)[keyof typeof STATUS];
 
 /** One entry per request in file order. Times in ms of virtual time; NaN or -1 = did not happen. */
+/**
+ * Why a router refuses a request: every worker that it may go to is overloaded, or there is none, or as many requests, prompt
+ * tokens or cached tokens wait in its class as may. Reports count them under these names.
+ */
+export const REFUSALS = ['overload', 'no_worker', 'queue_requests', 'queue_tokens', 'queue_cached_tokens'] as const;
+export type Refusal = (typeof REFUSALS)[number];
+
+/** How many requests a router refused for one reason. */
+export function countRefused({ refused }: Pick<RequestColumns, 'refused'>, reason: Refusal): number {
+  return refused ? refused.reduce((sum, code) => (code === REFUSALS.indexOf(reason) + 1 ? sum + 1 : sum), 0) : 0;
+}
+
 export interface RequestColumns {
   /** Requests of the workload; those with `arrivalMs` NaN never arrived (the run was cut). */
   readonly count: number;
@@ -14,8 +26,8 @@ export interface RequestColumns {
   readonly dispatchMs: Float64Array;
   /** Wait in a router's queue, 0 when it did not; absent = routers have no queues. */
   readonly routerQueueMs?: Float64Array;
-  /** 1 = rejected by a router, whose workers were all overloaded; absent = routers reject nobody. */
-  readonly overloaded?: Uint8Array;
+  /** Whom a router refused, and why: position in `REFUSALS` + 1, or 0; absent = routers refuse nobody. */
+  readonly refused?: Uint8Array;
   /** 1 = a decode worker took it whole, its prompt included, and no prefill worker; absent = that never happens. */
   readonly bypassed?: Uint8Array;
   /** First admission by an engine. */
@@ -106,6 +118,8 @@ export interface Timeline {
 
 export interface Observations {
   readonly requests: RequestColumns;
+  /** Why a router may have refused requests; absent = none can. */
+  readonly refusals?: readonly Refusal[];
   /** So many of the first are in no latency; absent = 0. */
   readonly warmupRequests?: number;
   /** Of preempted requests: when each preemption was and when the request was admitted again (NaN = never), in pairs. Absent = not recorded. */

@@ -44,7 +44,7 @@ export interface Report {
   readonly duration_ms: number;
   readonly latency: { readonly ttft_ms: Latency; readonly ttst_ms: Latency; readonly tpot_ms: Latency; readonly itl_ms: Latency; readonly e2e_ms: Latency; readonly queue_ms: Latency };
   /** What the router held back, turned away, or sent whole to a decode worker; only where it may. Its wait is inside `latency.ttft_ms` and `queue_ms`, its rejections inside `requests.rejected`. */
-  readonly router?: { /** Of completed requests, 0 for those that did not wait. */ readonly queue_ms?: Latency; readonly queued?: number; readonly overloaded?: number; readonly bypassed?: number };
+  readonly router?: { /** Of completed requests, 0 for those that did not wait. */ readonly queue_ms?: Latency; readonly queued?: number; readonly overloaded?: number; /** Found no worker that they may go to. */ readonly no_worker?: number; /** As many requests, prompt tokens or cached tokens of their class waited as may. */ readonly queue_requests?: number; readonly queue_tokens?: number; readonly queue_cached_tokens?: number; readonly bypassed?: number };
   /** Quantiles of the means under the timing's own uncertainty; only when asked for. */
   readonly uncertainty?: { readonly ttft_ms: Uncertain; readonly tpot_ms: Uncertain; readonly output_tok_s: Uncertain };
   readonly throughput: {

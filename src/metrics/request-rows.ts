@@ -1,7 +1,7 @@
 import Papa from 'papaparse';
 import type { SloSpec } from '../scenario/scenario.js';
 import { byArrival, e2eMs, isGood, orNull, queueMs, reusedTokens, tpotMs, ttftMs } from './completed.js';
-import { STATUS, type Observations, type RequestColumns } from './observations.js';
+import { REFUSALS, STATUS, type Observations, type Refusal, type RequestColumns } from './observations.js';
 
 const STATUS_NAMES = Object.fromEntries(Object.entries(STATUS).map(([name, code]) => [code, name]));
 
@@ -36,8 +36,8 @@ export interface RequestRow {
   readonly good: boolean | null;
   /** Wait in the router's queue, inside `queue_ms`; only where the router has one. */
   readonly router_queue_ms?: number;
-  /** Why the router rejected it; only where it may. */
-  readonly reason?: 'overload' | null;
+  /** Why the router refused it; only where it may. */
+  readonly reason?: Refusal | null;
 }
 
 export interface RequestRowOptions {
@@ -84,6 +84,6 @@ function requestRow(columns: RequestColumns, r: number, { slo, sessionNames }: R
     preemptions: columns.preemptions[r]!,
     good: slo === null ? null : isGood(columns, r, slo),
     ...(columns.routerQueueMs ? { router_queue_ms: columns.routerQueueMs[r]! } : {}),
-    ...(columns.overloaded ? { reason: columns.overloaded[r] === 1 ? 'overload' : null } : {}),
+    ...(columns.refused ? { reason: REFUSALS[columns.refused[r]! - 1] ?? null } : {}),
   };
 }

@@ -4,8 +4,10 @@ import type { GapStatistics, Observations, RequestColumns } from './observations
 /**
  * Columns for `count` requests in which nothing has happened yet: times NaN, indices and optional
  * counts -1, lengths and totals 0, status unfinished.
+ *
+ * @param mayRefuse routers may refuse requests
  */
-export function createRequestColumns(count: number, router: Pick<RouterSpec, 'queue' | 'overload' | 'conditionalDisagg'> = {}): RequestColumns {
+export function createRequestColumns(count: number, router: Pick<RouterSpec, 'queue' | 'queueClasses' | 'conditionalDisagg'> = {}, mayRefuse = false): RequestColumns {
   const times = (): Float64Array => new Float64Array(count).fill(NaN);
   const counts = (): Int32Array => new Int32Array(count);
   const indices = (): Int32Array => new Int32Array(count).fill(-1);
@@ -40,8 +42,8 @@ export function createRequestColumns(count: number, router: Pick<RouterSpec, 'qu
     decodeReusedTokens: indices(),
     session: indices(),
     turn: indices(),
-    ...(router.queue ? { routerQueueMs: new Float64Array(count) } : {}),
-    ...(router.overload ? { overloaded: new Uint8Array(count) } : {}),
+    ...(router.queue || router.queueClasses ? { routerQueueMs: new Float64Array(count) } : {}),
+    ...(mayRefuse ? { refused: new Uint8Array(count) } : {}),
     ...(router.conditionalDisagg ? { bypassed: new Uint8Array(count) } : {}),
   };
 }

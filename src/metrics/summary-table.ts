@@ -47,8 +47,9 @@ function requestsText({ total, completed, ...others }: Report['requests']): stri
 
 function routerLine({ router }: Report): [string, string][] {
   if (!router) return [];
-  const { queue_ms: wait, queued, overloaded, bypassed } = router;
-  return [['router', joined(wait ? `${queued} waited` : null, wait ? `wait mean ${orDash(wait.mean)} ms, p99 ${orDash(wait.p99)} ms` : null, overloaded === undefined ? null : `${overloaded} turned away`, bypassed === undefined ? null : `${bypassed} skipped the prefill workers`)]];
+  const { queue_ms: wait, queued, overloaded, no_worker: stranded, bypassed, ...limits } = router;
+  const limited = [limits.queue_requests, limits.queue_tokens, limits.queue_cached_tokens].filter((count) => count !== undefined);
+  return [['router', joined(wait ? `${queued} waited` : null, wait ? `wait mean ${orDash(wait.mean)} ms, p99 ${orDash(wait.p99)} ms` : null, overloaded === undefined ? null : `${overloaded} turned away`, stranded === undefined ? null : `${stranded} without a worker`, limited.length === 0 ? null : `${limited.reduce((sum, count) => sum + count, 0)} over a limit of their class`, bypassed === undefined ? null : `${bypassed} skipped the prefill workers`)]];
 }
 
 function sloLines({ slo, goodput }: Report): [string, string][] {

@@ -1,14 +1,14 @@
-import type { RouterSpec } from '../scenario/scenario.js';
 import { segmentsOf, type BlockSegments } from '../kv/segments.js';
 import type { BlockTable } from '../kv/block-table.js';
 import { PrefillLoad } from './prefill-load.js';
+import { someShare, specOf, type RequestSpecs } from './request-specs.js';
 
 /** How long prompts take, where that counts. */
 export interface PrefillOutlook {
   /** Virtual time, ms. */
   readonly now: () => number;
   /** Time of this many of a request's last prompt tokens alone on a worker, ms. */
-  readonly durationMs: (request: number, tokens: number) => number;
+  readonly durationMs: (request: number, tokens: number, worker: number) => number;
 }
 
 /**
@@ -24,25 +24,28 @@ export class ActiveLoad {
   protected readonly workerOf: Int32Array;
   private readonly uncomputed: Float64Array;
   protected readonly segments: BlockSegments;
-  /** Active requests whose prompts have a segment, by segment · workers + worker; null = blocks are not shared. */
+  /** Active requests whose prompts have a segment, by segment · workers + worker; null = nobody's blocks are shared. */
   protected readonly owners: Int32Array | null;
+  /** Workers that own all blocks so far, while they are looked at. */
+  private readonly whole: Int32Array;
   /** Set where prompt work fades with time. */
   private readonly fading: PrefillLoad | null;
 
   constructor(
     protected readonly table: BlockTable,
     protected readonly maxWorkers: number,
-    private readonly spec: RouterSpec,
+    private readonly specs: RequestSpecs,
     private readonly outlook?: PrefillOutlook,
   ) {
     this.prefillTokens = new Float64Array(maxWorkers);
     this.blocks = new Int32Array(maxWorkers);
+    this.whole = new Int32Array(maxWorkers);
     this.requests = new Int32Array(maxWorkers);
     this.workerOf = new Int32Array(table.offsets.length - 1);
     this.uncomputed = new Float64Array(table.offsets.length - 1);
     this.segments = segmentsOf(table);
-    this.owners = spec.trackActiveBlocks && spec.assumeKvReuse ? new Int32Array(this.segments.count * maxWorkers) : null;
-    this.fading = outlook && spec.trackPrefillTokens ? new PrefillLoad(table.offsets.length - 1, maxWorkers) : null;
+    this.owners = specs.own.trackActiveBlocks && someShare(specs) ? new Int32Array(this.segments.count * maxWorkers) : null;
+    this.fading = outlook && specs.own.trackPrefillTokens ? new PrefillLoad(table.offsets.length - 1, maxWorkers) : null;
   }
 
   /** Prompt tokens that a worker has still to compute now. */
@@ -57,20 +60,24 @@ export class ActiveLoad {
 
   /** Leading blocks of a request's prompt that active requests of each worker already own. */
   liveDepths(request: number, depths: Int32Array): void {
-    const { segments, owners, maxWorkers } = this;
+    const { segments, maxWorkers, whole } = this;
+    const owners = this.ownersFor(request);
     depths.fill(0);
     if (!owners) return;
-    for (let at = segments.offsets[request]!, before = 0; at < segments.promptEnds[request]!; at++) {
+    let count = -1;
+    for (let at = segments.offsets[request]!, before = 0; at < segments.promptEnds[request]! && count !== 0; at++) {
       const segment = segments.path[at]!;
       const length = segments.length[segment]!;
       const row = segment * maxWorkers;
-      let whole = 0;
-      for (let worker = 0; worker < maxWorkers; worker++) {
-        if (depths[worker] !== before || owners[row + worker] === 0) continue;
+      const looked = count < 0 ? maxWorkers : count;
+      let going = 0;
+      for (let i = 0; i < looked; i++) {
+        const worker = count < 0 ? i : whole[i]!;
+        if (owners[row + worker] === 0) continue;
         depths[worker] = before + length;
-        whole++;
+        whole[going++] = worker;
       }
-      if (whole === 0) return;
+      count = going;
       before += length;
     }
   }
@@ -79,12 +86,12 @@ export class ActiveLoad {
   add(request: number, worker: number, uncachedTokens: number): void {
     this.workerOf[request] = worker + 1;
     this.requests[worker]!++;
-    if (this.spec.trackPrefillTokens) {
+    if (specOf(this.specs, request).trackPrefillTokens) {
       this.uncomputed[request] = uncachedTokens;
       this.prefillTokens[worker]! += uncachedTokens;
-      this.fading?.add(request, worker, uncachedTokens, this.outlook!.durationMs(request, uncachedTokens), this.outlook!.now());
+      this.fading?.add(request, worker, uncachedTokens, this.outlook!.durationMs(request, uncachedTokens, worker), this.outlook!.now());
     }
-    if (this.spec.trackActiveBlocks) this.own(request, worker, 1);
+    if (this.specs.own.trackActiveBlocks) this.own(request, worker, 1);
   }
 
   /** Books a request of another replica. */
@@ -106,7 +113,7 @@ export class ActiveLoad {
     this.prefillCompleted(request);
     this.workerOf[request] = 0;
     this.requests[worker]!--;
-    if (this.spec.trackActiveBlocks) this.own(request, worker, -1);
+    if (this.specs.own.trackActiveBlocks) this.own(request, worker, -1);
   }
 
   /** Nothing is booked. */
@@ -114,9 +121,15 @@ export class ActiveLoad {
     return [this.prefillTokens, this.blocks, this.requests].every((loads) => loads.every((load) => load === 0)) && (this.fading?.isIdle() ?? true);
   }
 
+  /** Owners where this request's blocks are shared, too; else null: it has its blocks to itself. */
+  protected ownersFor(request: number): Int32Array | null {
+    return this.owners === null || specOf(this.specs, request).assumeKvReuse ? this.owners : null;
+  }
+
   /** One owner more (1) or less (-1) of a prompt's blocks. */
   protected own(request: number, worker: number, change: 1 | -1): void {
-    const { segments, owners, maxWorkers } = this;
+    const { segments, maxWorkers } = this;
+    const owners = this.ownersFor(request);
     if (!owners) {
       this.blocks[worker]! += change * (this.table.offsets[request + 1]! - this.table.offsets[request]!);
       return;

@@ -62,6 +62,11 @@ export class SessionAffinity {
     return true;
   }
 
+  /** Whether it would wait for the first of its session. */
+  isLed(request: number): boolean {
+    return this.followers.has(this.session[request]!);
+  }
+
   /** The first request of a session waits no more; answers those that waited for it, in order. */
   led(request: number): readonly number[] {
     const session = this.session[request]!;

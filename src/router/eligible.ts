@@ -11,13 +11,20 @@ export class EligibleWorkers {
     if (!eligible) this.list.splice(position, 1);
     else {
       this.list.push(worker);
-      this.list.sort((a, b) => (a % this.ranks) - (b % this.ranks) || a - b);
+      this.list.sort(this.order);
     }
   }
 
-  /** Throws when there is none: the simulation routes only while a worker is there. */
-  require(): readonly number[] {
-    if (this.list.length === 0) throw new Error('invariant broken: routed without an eligible worker');
-    return this.list;
+  /**
+   * The workers to choose from. Throws when there is none: the simulation routes only while a worker is there.
+   *
+   * @param among those that the request may go to, ascending; absent = all
+   */
+  require(among: readonly number[] | undefined): readonly number[] {
+    const workers = among ?? this.list;
+    if (workers.length === 0) throw new Error('invariant broken: routed without an eligible worker');
+    return among && this.ranks > 1 ? [...among].sort(this.order) : workers;
   }
+
+  private readonly order = (a: number, b: number): number => (a % this.ranks) - (b % this.ranks) || a - b;
 }

@@ -1,7 +1,7 @@
 import { InputError } from '../core/problem.js';
 import { ExecFailure, ExecProcess } from './exec-process.js';
 import { OwnPolicyRouter, show } from './own-policy.js';
-import type { Candidate, RouteRequest } from './policy.js';
+import type { Candidate, RouteHints, RouteRequest } from './policy.js';
 import type { Router, RouterSetup } from './router.js';
 
 /** Version of the messages. */
@@ -17,8 +17,8 @@ class ExecRouter extends OwnPolicyRouter {
 
   protected ask(request: RouteRequest, candidates: readonly Candidate[]): unknown {
     const process = this.process ?? this.start();
-    const { id, arrivalMs, promptTokens, maxOutputTokens, session, turn, blocks } = request;
-    const line = { type: 'route', id, now_ms: arrivalMs, prompt_tokens: promptTokens, max_output_tokens: maxOutputTokens, session, turn, blocks: Array.from(blocks), candidates: candidates.map(candidateData) };
+    const { id, arrivalMs, promptTokens, maxOutputTokens, session, turn, blocks, hints } = request;
+    const line = { type: 'route', id, now_ms: arrivalMs, prompt_tokens: promptTokens, max_output_tokens: maxOutputTokens, session, turn, blocks: Array.from(blocks), ...(hints && { hints: hintsData(hints) }), candidates: candidates.map(candidateData) };
     const answer: { id?: unknown; worker?: unknown } = this.answerTo(process, line, `to request ${id}`);
     if (answer.id !== id) throw this.problem(`answered ${show(answer)} to request ${id}`, 'answer {"id": N, "worker": W} with the id of the request, "hello" and "route" lines only');
     if (answer.worker !== undefined && answer.worker !== null) return answer;
@@ -101,6 +101,15 @@ function candidateData(candidate: Candidate): object {
     kv_blocks_used: candidate.kvBlocksUsed,
     running_requests: candidate.runningRequests,
   };
+}
+
+function hintsData({ override, ...hints }: RouteHints): object {
+  return { ...snakeCase(hints), ...(override && { override: snakeCase(override) }) };
+}
+
+/** The names of its own fields, not those inside them. */
+function snakeCase(fields: object): object {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value as unknown]));
 }
 
 export const execRouter = (setup: RouterSetup): Router => new ExecRouter(setup);

@@ -1,12 +1,19 @@
 import type { RouterSpec } from '../scenario/scenario.js';
+import type { Workload } from '../workload/workload.js';
+import { AdmissionQueue } from './admission-queue.js';
 import { SessionAffinity } from './affinity.js';
 import type { Outlook } from './conditional-disagg.js';
-import { queueScore, RouterQueue } from './queue.js';
+import { isConstrained, type RequestConstraints } from './constraints.js';
 import type { Router, RouterLoads } from './router.js';
 
 /** What `RouterGate.route` answers instead of a worker. */
 export const QUEUED = -1;
+/** What it answers to a request that it refuses, in the order of `REFUSALS`: every worker that it may go to is overloaded. */
 export const TURNED_AWAY = -2;
+/** There is no worker that it may go to. */
+export const NO_WORKER = -3;
+/** As much waits in its class as the first limit allows; one less for each further limit. */
+export const QUEUE_FULL = -4;
 
 export interface GateSetup {
   readonly spec: RouterSpec;
@@ -19,26 +26,29 @@ export interface GateSetup {
   /** Hints of the requests; absent = none. */
   readonly priority?: ArrayLike<number>;
   readonly strictPriority?: ArrayLike<number>;
+  readonly hints?: Workload['hints'];
   /** Token budget of a pass, and blocks, of one candidate. */
   readonly batchTokens: number;
   readonly kvBlocks: number;
   /** Virtual time, ms, and blocks in use on a candidate as its engine reports them. */
   readonly now: () => number;
   readonly usedBlocks: (worker: number) => number;
+  /** Workers that requests may go to; absent = all may go to all. */
+  readonly constraints?: RequestConstraints;
 }
 
 /** A request that waited: where it goes now. */
 export interface Released {
   readonly request: number;
-  /** Or `TURNED_AWAY`. */
+  /** Or `TURNED_AWAY`, `NO_WORKER` or `QUEUE_FULL` and less. */
   readonly worker: number;
   readonly overlapTokens: number;
   readonly waitedMs: number;
 }
 
-/** True where requests may be held back, turned away or bound to workers. */
-export function hasGate({ queue, overload, affinity }: RouterSpec): boolean {
-  return queue !== undefined || overload !== undefined || affinity !== undefined;
+/** True where any request may be held back, turned away or bound to workers. */
+export function hasGate({ queue, queueClasses, overload, affinity, topology, policy }: RouterSpec, hints: Workload['hints']): boolean {
+  return queue !== undefined || queueClasses !== undefined || overload !== undefined || affinity !== undefined || topology !== undefined || isConstrained(policy, hints);
 }
 
 /** One or several gates of a pool. */
@@ -62,29 +72,33 @@ export interface PoolGate {
 export class RouterGate implements PoolGate {
   /** Who may go since this was last emptied, in order. */
   readonly released: Released[] = [];
-  private readonly queue: RouterQueue | null;
+  private readonly queue: AdmissionQueue | null;
   private readonly affinity: SessionAffinity | null;
   private readonly enteredMs: Float64Array;
   /** Workers that may get requests but for their load. */
   private readonly ready: number[] = [];
   private readonly overloaded: Uint8Array;
   /** `isOpen` without a new function per look. */
-  private readonly open = (worker: number): boolean => !this.isBusy(worker);
+  private readonly open = (request: number, worker: number): boolean => !this.isBusy(request, worker);
+  /** What `look` found: the one worker it goes to, or -1, and those it may go to now; undefined = all that the router may choose from. */
+  private pinned = -1;
+  private free: readonly number[] | undefined;
 
   constructor(
     private readonly router: Router,
     private readonly setup: GateSetup,
   ) {
-    if (setup.spec.queue && !router.loads) throw new Error('a queue before a router that counts no loads');
-    const { spec, role, session, sessionCount, strictPriority } = setup;
+    const { spec, role, session, sessionCount } = setup;
+    const hasQueue = spec.queue !== undefined || spec.queueClasses !== undefined;
+    if (hasQueue && !router.loads) throw new Error('a queue before a router that counts no loads');
     // A decode router counts no prompt tokens, so it never holds anyone back.
-    this.queue = spec.queue && role !== 'decode' ? new RouterQueue(session.length, strictPriority) : null;
+    this.queue = hasQueue && role !== 'decode' ? new AdmissionQueue({ ...setup, requestCount: session.length, cachedTokens: (request, worker) => this.freeze(request, worker) }) : null;
     this.affinity = spec.affinity ? new SessionAffinity(session, sessionCount, spec.affinity.ttlMs) : null;
     this.enteredMs = new Float64Array(this.queue ? session.length : 0);
     this.overloaded = new Uint8Array(setup.maxWorkers);
   }
 
-  /** The worker for this request, `QUEUED` (it will be among `released`) or `TURNED_AWAY`. */
+  /** The worker for this request, `QUEUED` (it will be among `released`), or below that why it is refused. */
   route(request: number): number {
     if (this.queue) this.enteredMs[request] = this.setup.now();
     return this.offer(request);
@@ -92,23 +106,40 @@ export class RouterGate implements PoolGate {
 
   private offer(request: number): number {
     const { affinity, queue } = this;
-    const bound = affinity ? affinity.workerOf(request, this.setup.now()) : -1;
+    const bound = this.boundTo(request);
     if (affinity && bound < 0 && affinity.follow(request)) return QUEUED;
     affinity?.begin(request);
-    if (!queue) return this.send(request, bound);
-    const only = this.setup.spec.affinity?.soft ? -1 : bound;
-    if (queue.first(this.open) < 0 && !this.isBusy(only)) return this.send(request, bound);
+    if (!queue) return this.send(request);
+    const only = this.mayLeave(request) ? -1 : bound;
+    queue.classify(request, only);
+    if (!this.mustWait(queue, request, only)) return this.send(request);
+    const limit = queue.fullFor(request, this.ready.length);
+    if (limit >= 0) return this.refuse(request, QUEUE_FULL - limit);
     if (affinity && bound < 0) affinity.lead(request);
-    this.enter(request, only);
+    queue.push(request, only, this.setup.now());
     return QUEUED;
   }
 
-  /** What `route` would do now, unless it would hold the request back; null = turn it away. Draws what that draws. */
+  private mustWait(queue: AdmissionQueue, request: number, only: number): boolean {
+    return queue.hasReady(request, this.open) || this.isBusy(request, only);
+  }
+
+  /** A limit of its class would refuse it now. */
+  private isOneTooMany(request: number): boolean {
+    const { affinity, queue } = this;
+    if (!queue?.isLimited) return false;
+    const bound = this.boundTo(request);
+    if (affinity && bound < 0 && affinity.isLed(request)) return false;
+    const only = this.mayLeave(request) ? -1 : bound;
+    queue.classify(request, only);
+    const isFull = this.mustWait(queue, request, only) && queue.fullFor(request, this.ready.length) >= 0;
+    this.loads.forgetOverlap(request);
+    return isFull;
+  }
+
+  /** What `route` would do now, unless it would hold the request back; null = refuse it. Draws what that draws. */
   peek(request: number): Outlook | null {
-    const bound = this.affinity ? this.affinity.workerOf(request, this.setup.now()) : -1;
-    if (this.setup.spec.overload) this.markOverloaded();
-    if (bound >= 0 && this.overloaded[bound] === 0) return this.router.peek!(request, bound);
-    return (bound < 0 || this.setup.spec.affinity!.soft) && this.hasFree() ? this.router.peek!(request) : null;
+    return this.isOneTooMany(request) || this.look(request) < 0 ? null : this.router.peek!(request, this.pinned, this.free);
   }
 
   /** Books a request where `peek` has seen it go. */
@@ -134,8 +165,10 @@ export class RouterGate implements PoolGate {
     const { ready } = this;
     const place = ready.indexOf(worker);
     if (eligible === place >= 0) return;
-    if (eligible) ready.push(worker);
-    else {
+    if (eligible) {
+      ready.push(worker);
+      ready.sort((a, b) => a - b);
+    } else {
       ready.splice(place, 1);
       this.affinity?.forget(worker);
       this.queue?.release(worker);
@@ -161,16 +194,9 @@ export class RouterGate implements PoolGate {
     return this.router.loads!;
   }
 
-  /** Its place is fixed by what its workers have cached now. */
-  private enter(request: number, only: number): void {
-    const { spec, promptTokens, priority } = this.setup;
-    const entry = {
-      arrivalS: this.setup.now() / 1000,
-      priority: priority?.[request] ?? 0,
-      promptTokens: promptTokens[request]!,
-      cachedTokens: this.loads.freezeOverlap(request, only < 0 ? this.ready : [only]),
-    };
-    this.queue!.push(request, queueScore(spec.queue!.policy, entry), only);
+  /** What its workers, or the one given, have cached of it now, tokens: it will be routed by that. */
+  private freeze(request: number, only: number): number {
+    return this.loads.freezeOverlap(request, only < 0 ? this.allowed(request) : [only]);
   }
 
   /** Lets requests go while there is a worker for the next. */
@@ -178,10 +204,9 @@ export class RouterGate implements PoolGate {
     const { queue } = this;
     if (queue === null) return;
     while (queue.size > 0 && this.ready.length > 0) {
-      const request = queue.first(this.open);
+      const request = queue.take(this.open);
       if (request < 0) return;
-      queue.pop();
-      this.release(request, this.send(request, this.affinity ? this.affinity.workerOf(request, this.setup.now()) : -1));
+      this.release(request, this.send(request));
       for (const follower of this.affinity?.led(request) ?? []) {
         const worker = this.offer(follower);
         if (worker !== QUEUED) this.release(follower, worker);
@@ -193,37 +218,69 @@ export class RouterGate implements PoolGate {
     this.released.push({ request, worker, overlapTokens: this.router.lastOverlapTokens, waitedMs: this.setup.now() - this.enteredMs[request]! });
   }
 
-  /** Every worker, or the one given, has more prompt tokens to compute than the threshold. */
-  private isBusy(worker: number): boolean {
-    const { spec, batchTokens } = this.setup;
-    const limit = spec.queue!.threshold * batchTokens;
+  /** Of the workers that the request may go to enough, or the one given, have more prompt tokens to compute than its class allows. */
+  private isBusy(request: number, worker: number): boolean {
+    const queue = this.queue!;
+    const limit = queue.limitFor(request);
     if (worker >= 0) return this.loads.prefillTokens(worker) > limit;
-    for (const each of this.ready) if (this.loads.prefillTokens(each) <= limit) return false;
-    return this.ready.length > 0;
+    const allowed = this.allowed(request);
+    const needed = queue.ratioFor(request) * allowed.length;
+    let busy = allowed.length;
+    for (const each of allowed) if (this.loads.prefillTokens(each) <= limit && --busy < needed) return false;
+    return allowed.length > 0;
   }
 
-  /** Chooses a worker for a request whose session is bound to `bound`, or to none. */
-  private send(request: number, bound: number): number {
-    const { affinity, setup } = this;
-    if (setup.spec.overload) this.markOverloaded();
-    let worker = TURNED_AWAY;
-    const isFree = bound >= 0 && this.overloaded[bound] === 0;
-    if (isFree) {
-      this.router.pin(request, bound);
-      worker = bound;
-    } else if ((bound < 0 || setup.spec.affinity!.soft) && this.hasFree()) {
-      worker = this.router.route(request);
-    }
-    if (worker === TURNED_AWAY) {
-      this.router.loads?.forgetOverlap(request);
-      affinity?.end(request, setup.now());
-    } else affinity?.bind(request, worker);
+  /** The workers that it may go to but for their load. Valid until the next call. */
+  private allowed(request: number): readonly number[] {
+    return this.setup.constraints ? this.setup.constraints.among(request, this.ready) : this.ready;
+  }
+
+  /** The worker it asks for, or that of its session; -1 = none. */
+  private boundTo(request: number): number {
+    const target = this.setup.constraints ? this.setup.constraints.target(request) : -1;
+    return target < 0 && this.affinity ? this.affinity.workerOf(request, this.setup.now()) : target;
+  }
+
+  /** Whether it may go elsewhere than where it is bound to. */
+  private mayLeave(request: number): boolean {
+    return this.setup.spec.affinity?.soft === true && (this.setup.constraints?.target(request) ?? -1) < 0;
+  }
+
+  /** Where a request may go now, to `pinned` and `free`; below 0 = it is refused. Source: spec router section 3.3. */
+  private look(request: number): number {
+    if (this.setup.spec.overload) this.markOverloaded();
+    const allowed = this.allowed(request);
+    const bound = this.boundTo(request);
+    const isAllowed = bound >= 0 && allowed.includes(bound);
+    this.pinned = isAllowed && this.overloaded[bound] === 0 ? bound : -1;
+    this.free = undefined;
+    if (this.pinned >= 0) return 0;
+    if (bound >= 0 && !this.mayLeave(request)) return isAllowed ? TURNED_AWAY : NO_WORKER;
+    // Without any worker the router itself complains.
+    if (allowed === this.ready) return allowed.length === 0 || allowed.some(this.isFree) ? 0 : TURNED_AWAY;
+    if (allowed.length === 0) return NO_WORKER;
+    this.free = this.setup.spec.overload ? allowed.filter(this.isFree) : allowed;
+    return this.free.length > 0 ? 0 : TURNED_AWAY;
+  }
+
+  private readonly isFree = (worker: number): boolean => this.overloaded[worker] === 0;
+
+  /** Chooses a worker for a request, or refuses it. */
+  private send(request: number): number {
+    const { affinity, router } = this;
+    let worker = this.look(request);
+    if (worker < 0) return this.refuse(request, worker);
+    if (this.pinned < 0) worker = router.route(request, this.free);
+    else router.pin(request, (worker = this.pinned));
+    affinity?.bind(request, worker);
     return worker;
   }
 
-  /** Without any worker the router itself complains. */
-  private hasFree(): boolean {
-    return this.ready.length === 0 || this.ready.some((worker) => this.overloaded[worker] === 0);
+  /** @returns the answer */
+  private refuse(request: number, answer: number): number {
+    this.router.loads?.forgetOverlap(request);
+    this.affinity?.end(request, this.setup.now());
+    return answer;
   }
 
   /** A worker is overloaded when all its ranks are. */

@@ -61,8 +61,8 @@ export abstract class CountingRouter implements Router {
   /** It has ended there. */
   protected ended(_request: number, _worker: number): void {}
 
-  route(request: number): number {
-    const worker = this.choose(request, this.eligible.require());
+  route(request: number, among?: readonly number[]): number {
+    const worker = this.choose(request, this.eligible.require(among));
     this.book(request, worker);
     return worker;
   }

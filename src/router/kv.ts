@@ -6,20 +6,9 @@ import type { Router, RouterLoads, RouterSetup } from './router.js';
 import type { ActiveLoad } from './active-load.js';
 import { FrozenDepths } from './frozen-depths.js';
 import { activeLoad } from './load-of.js';
+import { requestSpecs, specOf, type RequestSpecs } from './request-specs.js';
 import { choose } from './selection.js';
 import { workerIndex, type WorkerIndex } from './worker-index.js';
-
-/** The weights one router works with: a decode router ignores caches and prompt load. Source: spec router section 7.1. */
-export function roleSpec(spec: RouterSpec, role: RouterSetup['role']): RouterSpec {
-  switch (role) {
-    case 'agg':
-      return spec;
-    case 'prefill':
-      return { ...spec, trackActiveBlocks: false };
-    case 'decode':
-      return { ...spec, overlapScoreCredit: 0, assumeKvReuse: false, trackPrefillTokens: false };
-  }
-}
 
 /** What a worker's cost is made of, in tokens and blocks. */
 export interface CostInputs {
@@ -54,7 +43,7 @@ export function kvCost(inputs: CostInputs, spec: RouterSpec): number {
 class KvRouter implements Router {
   lastOverlapTokens = -1;
   readonly cachedPrefix?: (worker: number, segment: number) => number;
-  private readonly spec: RouterSpec;
+  private readonly specs: RequestSpecs;
   private readonly eligible = new EligibleWorkers();
   private readonly cached: WorkerIndex;
   /** What decode workers cache, where that may spare a request the prefill workers: no cost counts it. */
@@ -75,46 +64,48 @@ class KvRouter implements Router {
   private readonly inputs: { -readonly [name in keyof CostInputs]: number };
 
   constructor(private readonly setup: RouterSetup) {
-    this.spec = roleSpec(setup.spec, setup.role);
+    this.specs = requestSpecs(setup);
     const { maxWorkers } = setup;
     this.cached = workerIndex(setup, setup.spec.index);
     this.onDecode = setup.role === 'decode' && setup.spec.conditionalDisagg ? workerIndex({ ...setup, role: 'agg' }, setup.spec.index) : null;
     const { cachedPrefix } = this.onDecode ?? this.cached;
     if (cachedPrefix) this.cachedPrefix = cachedPrefix;
-    this.load = activeLoad(setup, this.spec);
+    this.load = activeLoad(setup, this.specs);
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
     this.inputs = { promptTokens: 0, blockTokens: setup.table.blockTokens, cachedBlocks: 0, activePrefillTokens: NaN, minActivePrefillTokens: NaN, activeBlocks: 0, addedBlocks: 0, activeRequests: 0 };
   }
 
-  route(request: number): number {
-    const worker = this.select(request);
+  route(request: number, among?: readonly number[]): number {
+    const worker = this.select(request, among);
     this.book(request, worker);
     return worker;
   }
 
-  peek(request: number, worker = this.eligible.list.length === 0 ? -1 : this.select(request)): Outlook | null {
-    if (worker < 0) return null;
-    const { outlook, spec, load } = this;
+  peek(request: number, pinned = -1, among?: readonly number[]): Outlook | null {
+    if (pinned < 0 && (among ?? this.eligible.list).length === 0) return null;
+    const worker = pinned < 0 ? this.select(request, among) : pinned;
+    const { outlook, specs, load } = this;
     const { table, promptTokens } = this.setup;
     (this.onDecode ?? this.cached).depths(request, this.depths);
     outlook.worker = worker;
     outlook.cachedTokens = this.depths[worker]! * table.blockTokens;
     outlook.prefillTokens = load.activePrefillTokens(worker);
     this.load.liveDepths(request, this.liveDepths);
-    outlook.potentialBlocks = spec.trackActiveBlocks ? load.activeBlocks(worker) + Math.ceil(promptTokens[request]! / table.blockTokens) - this.liveDepths[worker]! : NaN;
+    outlook.potentialBlocks = specs.own.trackActiveBlocks ? load.activeBlocks(worker) + Math.ceil(promptTokens[request]! / table.blockTokens) - this.liveDepths[worker]! : NaN;
     return outlook;
   }
 
   /** The worker that costs least, or is drawn. Cached prefixes are then in `depths`. */
-  private select(request: number): number {
-    const { table, promptTokens, random, forced } = this.setup;
-    const workers = this.eligible.require();
+  private select(request: number, among: readonly number[] | undefined): number {
+    const { table, promptTokens, random, forced, constraints } = this.setup;
+    const workers = this.eligible.require(among);
     this.lookUp(request);
     this.load.liveDepths(request, this.liveDepths);
     if (this.costs.length !== workers.length) this.costs = new Float64Array(workers.length);
-    const tracked = this.spec.trackActiveBlocks ? table.offsets[request + 1]! - table.offsets[request]! : 0;
-    const { inputs, costs, depths, liveDepths, load, spec } = this;
+    const spec = specOf(this.specs, request);
+    const tracked = spec.trackActiveBlocks ? table.offsets[request + 1]! - table.offsets[request]! : 0;
+    const { inputs, costs, depths, liveDepths, load } = this;
     inputs.promptTokens = promptTokens[request]!;
     inputs.minActivePrefillTokens = spec.overlapScoreCreditDecay === 0 ? NaN : this.leastBacklog(workers);
     for (let i = 0; i < workers.length; i++) {
@@ -126,7 +117,8 @@ class KvRouter implements Router {
       inputs.activeRequests = load.requests[worker]!;
       costs[i] = kvCost(inputs, spec);
     }
-    return forced ? forced(request, workers, this.costs) : workers[choose(this.costs, this.spec.temperature, random)]!;
+    if (constraints) constraints.weigh(request, workers, costs);
+    return forced ? forced(request, workers, this.costs) : workers[choose(this.costs, spec.temperature, random)]!;
   }
 
   /** Fewest prompt tokens still to be computed on any of the workers. */

@@ -1,7 +1,7 @@
 import type { SeeProgress } from '../engine/engine.js';
-import type { RouterSpec } from '../scenario/scenario.js';
 import type { BlockTable } from '../kv/block-table.js';
 import { ActiveLoad, type PrefillOutlook } from './active-load.js';
+import type { RequestSpecs } from './request-specs.js';
 
 /** How far requests have come. */
 export interface OutputOutlook {
@@ -20,7 +20,7 @@ export interface OutputOutlook {
 export class OutputLoad extends ActiveLoad {
   /** Per worker: weighted sum of the blocks of its requests. */
   private readonly sum: Float64Array;
-  /** Per request: generated blocks, and the weight of each; of its prompt's blocks as well where none are shared. */
+  /** Per request: generated blocks, and the weight of each; of its prompt's blocks as well where it has them to itself. */
   private readonly generated: Int32Array;
   private readonly weight: Float64Array;
   /** Requests whose output nobody tells of: those of other replicas. */
@@ -31,11 +31,11 @@ export class OutputLoad extends ActiveLoad {
   constructor(
     table: BlockTable,
     maxWorkers: number,
-    spec: RouterSpec,
+    specs: RequestSpecs,
     private readonly outputs: OutputOutlook,
     prefill?: PrefillOutlook,
   ) {
-    super(table, maxWorkers, spec, prefill);
+    super(table, maxWorkers, specs, prefill);
     this.sum = new Float64Array(maxWorkers);
     this.generated = new Int32Array(outputs.promptTokens.length);
     this.weight = new Float64Array(outputs.promptTokens.length);
@@ -76,7 +76,8 @@ export class OutputLoad extends ActiveLoad {
 
   protected override own(request: number, worker: number, change: 1 | -1): void {
     super.own(request, worker, change);
-    const { segments, owners, maxWorkers, promptWeight, sum } = this;
+    const { segments, maxWorkers, promptWeight, sum } = this;
+    const owners = this.ownersFor(request);
     if (!owners) {
       sum[worker]! += change * this.promptBlocks(request) * this.weight[request]!;
       return;
@@ -118,7 +119,8 @@ export class OutputLoad extends ActiveLoad {
   };
 
   private fade(request: number, worker: number, weight: number): void {
-    const { segments, owners, maxWorkers, promptWeight, sum } = this;
+    const { segments, maxWorkers, promptWeight, sum } = this;
+    const owners = this.ownersFor(request);
     const change = weight - this.weight[request]!;
     this.weight[request] = weight;
     sum[worker]! += change * this.generated[request]!;

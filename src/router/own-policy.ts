@@ -3,7 +3,7 @@ import type { CacheListener } from '../kv/pool.js';
 import { segmentsOf } from '../kv/segments.js';
 import { ActiveLoad } from './active-load.js';
 import { EligibleWorkers } from './eligible.js';
-import type { Candidate, PolicyPool, RouteRequest } from './policy.js';
+import type { Candidate, PolicyPool, RouteHints, RouteRequest } from './policy.js';
 import type { Router, RouterSetup } from './router.js';
 import { SegmentIndex } from './segment-index.js';
 import type { WorkerView } from './worker-view.js';
@@ -29,7 +29,7 @@ export abstract class OwnPolicyRouter implements Router {
     this.view = view;
     const isDecode = role === 'decode';
     this.cached = new SegmentIndex(segmentsOf(table), maxWorkers);
-    this.load = new ActiveLoad(table, maxWorkers, { ...spec, trackActiveBlocks: true, trackPrefillTokens: !isDecode, assumeKvReuse: !isDecode });
+    this.load = new ActiveLoad(table, maxWorkers, { own: { ...spec, trackActiveBlocks: true, trackPrefillTokens: !isDecode, assumeKvReuse: !isDecode }, replaced: null });
     this.depths = new Int32Array(maxWorkers);
     this.liveDepths = new Int32Array(maxWorkers);
   }
@@ -46,8 +46,8 @@ export abstract class OwnPolicyRouter implements Router {
     return { role, workers: maxWorkers / ranks, ranks, blockTokens: table.blockTokens, kvBlocks: this.view.kvBlocks };
   }
 
-  route(request: number): number {
-    const places = this.eligible.require();
+  route(request: number, among?: readonly number[]): number {
+    const places = this.eligible.require(among);
     this.cached.depths(request, this.depths);
     this.load.liveDepths(request, this.liveDepths);
     const candidates = places.map((place) => this.candidate(request, place));
@@ -112,6 +112,7 @@ export abstract class OwnPolicyRouter implements Router {
   private requestView(request: number): RouteRequest {
     const { table, promptTokens } = this.setup;
     const { outputTokens, session, turn } = this.view;
+    const hints = hintsOf(this.setup.asked ?? {}, request);
     return {
       id: request,
       arrivalMs: this.view.now(),
@@ -120,6 +121,7 @@ export abstract class OwnPolicyRouter implements Router {
       session: session[request]!,
       turn: turn[request]!,
       blocks: Int32Array.from(table.blocks.subarray(table.offsets[request]!, table.offsets[request + 1]!)),
+      ...(hints && { hints }),
     };
   }
 
@@ -153,6 +155,17 @@ export abstract class OwnPolicyRouter implements Router {
     if (eligible.includes(worker as number) && ranks > 1) throw this.problem(`named rank ${show(rank)} of worker ${show(worker)} for request ${request}, which has ranks 0 to ${ranks - 1}`, 'name worker and rank');
     throw this.problem(`named worker ${show(worker)} for request ${request}`, `answer with one of the workers ${known}`);
   }
+}
+
+/** What a request asks of routers; undefined = nothing. */
+function hintsOf({ hints, priority, strictPriority }: NonNullable<RouterSetup['asked']>, request: number): RouteHints | undefined {
+  const { retainMs: _forCaches, ...asked } = hints?.get(request) ?? {};
+  const all: RouteHints = {
+    ...asked,
+    ...(priority?.[request] ? { priority: priority[request] } : {}),
+    ...(strictPriority?.[request] ? { strictPriority: strictPriority[request] } : {}),
+  };
+  return Object.keys(all).length > 0 ? all : undefined;
 }
 
 /** A value in a message, short. */

@@ -1,4 +1,5 @@
 import type { RandomStream } from '../core/random.js';
+import type { RequestHints } from '../workload/request-hints.js';
 
 /**
  * A routing policy of one's own: the module that `router.policy: ./my-policy.js` names exports one of these
@@ -55,6 +56,18 @@ export interface RouteRequest {
   readonly turn: number;
   /** Its prompt's whole KV blocks in order: equal ids = equal prefixes up to there. */
   readonly blocks: Int32Array;
+  /** What its row of the trace asks of routers; absent = nothing. */
+  readonly hints?: RouteHints;
+}
+
+/**
+ * What a request asks of routers. Required taints, allowed workers and the worker or rank it names have been seen to: the candidates
+ * are those that are left. Everything else is for the policy to act on, or not.
+ */
+export interface RouteHints extends Omit<RequestHints, 'retainMs'> {
+  /** Seconds ahead of its time, and its tier, in a queue; absent = 0. */
+  readonly priority?: number;
+  readonly strictPriority?: number;
 }
 
 /** A worker (one rank of it) that may get the request, as the router knows it: a copy, good for keeping. */

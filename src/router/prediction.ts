@@ -43,17 +43,17 @@ export class Prediction {
   costMs(own: Work, others: readonly Work[], worker: number): number {
     const { view, role, goal } = this;
     const restMs = Math.max(0, view.passEndMs(worker) - view.now());
-    if (role === 'prefill') return restMs + this.promptsMs(own, others, 0);
-    const stepMs = this.stepMs(others.filter(({ isAdmitted, outputLeft }) => isAdmitted && outputLeft > 0));
+    if (role === 'prefill') return restMs + this.promptsMs(own, others, 0, worker);
+    const stepMs = this.stepMs(others.filter(({ isAdmitted, outputLeft }) => isAdmitted && outputLeft > 0), worker);
     const roomMs = this.untilRoom(own, others, worker) * stepMs;
-    const firstMs = restMs + roomMs + (role === 'agg' ? this.promptsMs(own, others, stepMs) : 0);
+    const firstMs = restMs + roomMs + (role === 'agg' ? this.promptsMs(own, others, stepMs, worker) : 0);
     // Where the first token comes from the prefill worker only the rest is left to decide.
     if (goal === 'ttft' && role === 'agg') return firstMs;
-    return firstMs + this.outputMs(own, others) + (goal === 'total' ? this.delayOfOthersMs(own, others) : 0);
+    return firstMs + this.outputMs(own, others, worker) + (goal === 'total' ? this.delayOfOthersMs(own, others, worker) : 0);
   }
 
   /** What the request adds to the times of those that are there: its prompt to those that run, a longer decode pass to all while both are there. */
-  private delayOfOthersMs(own: Work, others: readonly Work[]): number {
+  private delayOfOthersMs(own: Work, others: readonly Work[], worker: number): number {
     let tokens = 0;
     let running = 0;
     let passes = 0;
@@ -62,19 +62,19 @@ export class Prediction {
       running += isAdmitted ? 1 : 0;
       passes += Math.min(outputLeft, own.outputLeft);
     }
-    const longerMs = this.view.decodeMs(others.length + 1, tokens + own.promptEnd) - this.view.decodeMs(others.length, tokens);
-    return (this.role === 'agg' ? running * this.promptsMs(own, [], 0) : 0) + passes * longerMs;
+    const longerMs = this.view.decodeMs(others.length + 1, tokens + own.promptEnd, worker) - this.view.decodeMs(others.length, tokens, worker);
+    return (this.role === 'agg' ? running * this.promptsMs(own, [], 0, worker) : 0) + passes * longerMs;
   }
 
   /** All prompts before the own and it, in passes of the token budget; every pass takes `stepMs` more. */
-  private promptsMs(own: Work, others: readonly Work[], stepMs: number): number {
+  private promptsMs(own: Work, others: readonly Work[], stepMs: number, worker: number): number {
     const { view } = this;
     const list = [...others, own];
     let ms = 0;
     let left = view.passTokens;
     let count = 0;
     const price = (): void => {
-      if (count > 0) ms += view.promptMs(this.starts, this.ends, count) + stepMs;
+      if (count > 0) ms += view.promptMs(this.starts, this.ends, count, worker) + stepMs;
       count = 0;
       left = view.passTokens;
     };
@@ -93,13 +93,13 @@ export class Prediction {
   }
 
   /** A decode pass of these. */
-  private stepMs(works: readonly Work[]): number {
+  private stepMs(works: readonly Work[], worker: number): number {
     let tokens = 0;
     for (const { knownTokens } of works) tokens += knownTokens;
-    return this.view.decodeMs(works.length, tokens);
+    return this.view.decodeMs(works.length, tokens, worker);
   }
 
-  private outputMs(own: Work, others: readonly Work[]): number {
+  private outputMs(own: Work, others: readonly Work[], worker: number): number {
     // The first token comes with the prompt, but on a decode worker.
     const steps = this.role === 'agg' ? own.outputLeft - 1 : own.outputLeft;
     if (steps <= 0) return 0;
@@ -110,7 +110,7 @@ export class Prediction {
       requests += share;
       tokens += share * knownTokens;
     }
-    return steps * this.view.decodeMs(Math.round(requests), Math.round(tokens));
+    return steps * this.view.decodeMs(Math.round(requests), Math.round(tokens), worker);
   }
 
   /** Decode passes until those that wait and the own request have blocks and places. */

@@ -27,10 +27,11 @@ class PrefixHashRouter extends CountingRouter {
   }
 
   protected choose(request: number, workers: readonly number[]): number {
-    if (!this.isPlaced) this.ring.place(workers);
+    const { list } = this.eligible;
+    if (!this.isPlaced) this.ring.place(list);
     this.isPlaced = true;
     const most = Math.ceil((this.loadFactor * (this.inFlightOn(workers) + 1)) / workers.length);
-    return this.ring.find(this.keyHash(request), (worker) => this.inFlight.counts[worker]! < most);
+    return this.ring.find(this.keyHash(request), (worker) => this.inFlight.counts[worker]! < most && (workers === list || workers.includes(worker)));
   }
 
   /** Draining workers keep requests that no bound on the others should count. */

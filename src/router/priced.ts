@@ -27,7 +27,7 @@ export class PricedRouter implements Router {
   ) {
     this.books = new OracleBooks(setup);
     if (inner.loads) this.loads = inner.loads;
-    if (inner.peek) this.peek = (request, worker) => inner.peek!(request, worker);
+    if (inner.peek) this.peek = (request, worker, among) => inner.peek!(request, worker, among);
     if (inner.cachedPrefix) this.cachedPrefix = (worker, segment) => inner.cachedPrefix!(worker, segment);
   }
 
@@ -35,21 +35,21 @@ export class PricedRouter implements Router {
     return this.inner.lastOverlapTokens;
   }
 
-  route(request: number): number {
-    const worker = this.inner.route(request);
-    this.note(request, worker);
+  route(request: number, among?: readonly number[]): number {
+    const worker = this.inner.route(request, among);
+    this.note(request, worker, among ?? this.eligible.list);
     return worker;
   }
 
   pin(request: number, worker: number): void {
     this.inner.pin(request, worker);
-    this.note(request, worker);
+    const { list } = this.eligible;
+    this.note(request, worker, this.setup.constraints ? this.setup.constraints.among(request, list) : list);
   }
 
   /** The books are as they were before the choice: the router's own do not reach them. */
-  private note(request: number, worker: number): void {
-    const { books, setup, eligible, own } = this;
-    const workers = eligible.list;
+  private note(request: number, worker: number, workers: readonly number[]): void {
+    const { books, setup, own } = this;
     if (this.costs.length !== workers.length) this.costs = new Float64Array(workers.length);
     const { costs } = this;
     books.price(request, workers, costs);

@@ -74,10 +74,13 @@ export class RouterQueue {
   private entered = 0;
   private readonly isAhead: IsAhead;
 
-  /** @param tier strict priorities of the requests; absent = all alike */
-  constructor(requestCount: number, tier: ArrayLike<number> | undefined) {
-    const score = (this.score = new Float64Array(requestCount));
-    const place = (this.place = new Float64Array(requestCount));
+  /**
+   * @param tier strict priorities of the requests; absent = all alike
+   * @param beside another queue of the same requests: each of them waits in one at most
+   */
+  constructor(requestCount: number, tier: ArrayLike<number> | undefined, beside?: RouterQueue) {
+    const score = (this.score = beside?.score ?? new Float64Array(requestCount));
+    const place = (this.place = beside?.place ?? new Float64Array(requestCount));
     this.isAhead = (a, b) => {
       if (tier && tier[a] !== tier[b]) return tier[a]! > tier[b]!;
       return score[a] === score[b] ? place[a]! < place[b]! : score[a]! > score[b]!;
@@ -93,13 +96,13 @@ export class RouterQueue {
     this.heapOf(worker).push(request);
   }
 
-  /** The first of those at the head of a heap whose worker, or all workers (-1), can take one; -1 = none. `boundTo` of it. */
-  first(isOpen: (worker: number) => boolean): number {
+  /** The first of those at the head of a heap that their worker, or any worker (-1), can take; -1 = none. `boundTo` of it. */
+  first(isOpen: (request: number, worker: number) => boolean): number {
     let best = -1;
     this.boundTo = -1;
-    if (this.anywhere.requests.length > 0 && isOpen(-1)) best = this.anywhere.requests[0]!;
+    if (this.anywhere.requests.length > 0 && isOpen(this.anywhere.requests[0]!, -1)) best = this.anywhere.requests[0]!;
     for (const [worker, { requests }] of this.bound) {
-      if (requests.length === 0 || !isOpen(worker) || (best >= 0 && !this.isAhead(requests[0]!, best))) continue;
+      if (requests.length === 0 || !isOpen(requests[0]!, worker) || (best >= 0 && !this.isAhead(requests[0]!, best))) continue;
       best = requests[0]!;
       this.boundTo = worker;
     }

@@ -21,10 +21,14 @@ export class LeastLoadedRanks implements Router {
     return this.workers.lastOverlapTokens;
   }
 
-  route(request: number): number {
-    const first = this.workers.route(request) * this.ranks;
-    let best = first;
-    for (let rank = first + 1; rank < first + this.ranks; rank++) if (this.inFlight[rank]! < this.inFlight[best]!) best = rank;
+  route(request: number, among?: readonly number[]): number {
+    const { ranks } = this;
+    const workers = among && [...new Set(among.map((place) => Math.floor(place / ranks)))];
+    const first = this.workers.route(request, workers) * ranks;
+    let best = -1;
+    for (let place = first; place < first + ranks; place++) {
+      if ((best < 0 || this.inFlight[place]! < this.inFlight[best]!) && (among === undefined || among.includes(place))) best = place;
+    }
     this.book(request, best);
     return best;
   }

@@ -39,7 +39,7 @@ export class RouterReplicas implements Router {
     this.last = first;
     this.inFlight = new Int32Array(setup.maxWorkers);
     this.workerOf = new Int32Array(setup.replicaOf.length);
-    if (first.peek) this.peek = (request, worker) => this.ownOf(request).peek!(request, worker);
+    if (first.peek) this.peek = (request, worker, among) => this.ownOf(request).peek!(request, worker, among);
     if (first.cachedPrefix) this.cachedPrefix = (worker, segment) => first.cachedPrefix!(worker, segment);
   }
 
@@ -48,9 +48,9 @@ export class RouterReplicas implements Router {
     return this.last.lastOverlapTokens;
   }
 
-  route(request: number): number {
+  route(request: number, among?: readonly number[]): number {
     this.last = this.ownOf(request);
-    const worker = this.last.route(request);
+    const worker = this.last.route(request, among);
     this.sent(request, worker);
     return worker;
   }
@@ -128,11 +128,11 @@ export class RouterReplicas implements Router {
     const own = this.routers[replica]!;
     return {
       ...(own.loads ? { loads: own.loads } : {}),
-      ...(own.peek ? { peek: (request, worker) => own.peek!(request, worker) } : {}),
+      ...(own.peek ? { peek: (request, worker, among) => own.peek!(request, worker, among) } : {}),
       get lastOverlapTokens() {
         return own.lastOverlapTokens;
       },
-      route: (request) => whole.route(request),
+      route: (request, among) => whole.route(request, among),
       pin: (request, worker) => whole.pin(request, worker),
       firstToken: (request) => whole.firstToken(request),
       finished: (request) => whole.finished(request),

@@ -1,9 +1,12 @@
 import type { CacheListener } from '../kv/pool.js';
 import type { RandomStream } from '../core/random.js';
 import type { RouterSpec } from '../scenario/scenario.js';
+import type { Workload } from '../workload/workload.js';
 import type { BlockTable } from '../kv/block-table.js';
 import type { Outlook } from './conditional-disagg.js';
+import type { RequestConstraints } from './constraints.js';
 import { cacheAware } from './cache-aware.js';
+import { deviceAware } from './device-aware.js';
 import { leastTokens } from './least-tokens.js';
 import { oracle } from './oracle.js';
 import { powerOfTwo } from './power-of-two.js';
@@ -37,8 +40,14 @@ export interface RouterSetup {
   readonly view?: WorkerView;
   /** Follows recorded choices instead of its own: gets every eligible worker's cost. */
   readonly forced?: ForcedChoice;
+  /** True for places that compute on CPUs; absent = none does. */
+  readonly isCpu?: (place: number) => boolean;
   /** Requests in flight on a worker, those of other replicas included; absent = there is one replica. */
   readonly inFlightOn?: (worker: number) => number;
+  /** Hints of the requests; absent = none. */
+  readonly asked?: Pick<Workload, 'hints' | 'priority' | 'strictPriority'>;
+  /** What requests ask of their workers; absent = nothing. */
+  readonly constraints?: RequestConstraints;
   /** The log that policy `recorded` follows, one for all pools of a run. */
   readonly followed?: FollowedRoutes;
 }
@@ -63,16 +72,20 @@ export interface RouterLoads {
  * may come and go.
  */
 export interface Router {
-  /** The worker for this request; its load is booked there. Throws when no worker is eligible. */
-  route(request: number): number;
+  /**
+   * The worker for this request; its load is booked there. Throws when no worker is eligible.
+   *
+   * @param among the eligible workers that it may go to, ascending, valid during the call; absent = all
+   */
+  route(request: number, among?: readonly number[]): number;
   /** Prefix of the last decision's worker that the cost counted on, tokens; -1 = not looked at. */
   readonly lastOverlapTokens: number;
   /** Books a request on a worker chosen elsewhere. */
   pin(request: number, worker: number): void;
   /** Counts a request that another replica of this router has sent there, as work alone: it says nothing of caches. Absent = counts no loads. */
   learn?(request: number, worker: number, overlapTokens: number): void;
-  /** What `route`, or `pin` to a worker given, would do now, drawing what it would draw; null where no worker is eligible. */
-  peek?(request: number, worker?: number): Outlook | null;
+  /** What `pin` to a worker, or `route` (worker -1) would do now, drawing what it would draw; null where no worker is eligible. */
+  peek?(request: number, worker?: number, among?: readonly number[]): Outlook | null;
   /** Absent = counts no loads. */
   readonly loads?: RouterLoads;
   firstToken(request: number): void;
@@ -99,6 +112,8 @@ export const POLICIES: Readonly<Record<RouterSpec['policy'], (setup: RouterSetup
   round_robin: overRanks(roundRobin),
   random: overRanks(random),
   least_loaded: leastLoaded,
+  /** The gate before it lets a request go to its target alone; of the ranks of that, where it names none, the least loaded is taken. */
+  direct: leastLoaded,
   kv: kvRouter,
   module: moduleRouter,
   exec: execRouter,
@@ -107,6 +122,7 @@ export const POLICIES: Readonly<Record<RouterSpec['policy'], (setup: RouterSetup
   least_tokens: leastTokens,
   prefix_hash: prefixHash,
   cache_aware: cacheAware,
+  device_aware: deviceAware,
   scorers,
   oracle,
 };

@@ -88,19 +88,26 @@ export class SegmentIndex {
 export function prefixDepths(segments: BlockSegments, workers: number, held: Int32Array, request: number, depths: Int32Array): void {
   const to = segments.promptEnds[request]!;
   depths.fill(0);
-  // Segment by segment, workers side by side in memory; those whose depth is all blocks so far go on.
-  for (let at = segments.offsets[request]!, before = 0; at < to; at++) {
+  if (whole.length < workers) whole = new Int32Array(workers);
+  // Segment by segment, workers side by side in memory; those that have all blocks so far go on, listed from the second segment on.
+  let count = -1;
+  for (let at = segments.offsets[request]!, before = 0; at < to && count !== 0; at++) {
     const segment = segments.path[at]!;
     const length = segments.length[segment]!;
     const row = segment * workers;
-    let whole = 0;
-    for (let worker = 0; worker < workers; worker++) {
-      if (depths[worker] !== before) continue;
+    const looked = count < 0 ? workers : count;
+    let going = 0;
+    for (let i = 0; i < looked; i++) {
+      const worker = count < 0 ? i : whole[i]!;
       const blocks = held[row + worker]!;
+      if (blocks === 0) continue;
       depths[worker] = before + blocks;
-      if (blocks === length) whole++;
+      if (blocks === length) whole[going++] = worker;
     }
-    if (whole === 0) return;
+    count = going;
     before += length;
   }
 }
+
+/** Workers that go on, reused. */
+let whole = new Int32Array(0);

@@ -6,7 +6,7 @@ abstract class CacheBlindRouter implements Router {
   readonly lastOverlapTokens = -1;
   protected readonly eligible: EligibleWorkers = new EligibleWorkers();
 
-  abstract route(request: number): number;
+  abstract route(request: number, among?: readonly number[]): number;
   pin(_request: number, _worker: number): void {}
   firstToken(_request: number): void {}
   finished(_request: number): void {}
@@ -29,8 +29,8 @@ class RoundRobinRouter extends CacheBlindRouter {
     super();
     this.eligible = new EligibleWorkers(setup.ranks);
   }
-  route(): number {
-    const workers = this.eligible.require();
+  route(_request: number, among?: readonly number[]): number {
+    const workers = this.eligible.require(among);
     return workers[this.counter++ % workers.length]!;
   }
 }
@@ -39,8 +39,8 @@ class RandomRouter extends CacheBlindRouter {
   constructor(private readonly setup: RouterSetup) {
     super();
   }
-  route(): number {
-    const workers = this.eligible.require();
+  route(_request: number, among?: readonly number[]): number {
+    const workers = this.eligible.require(among);
     return workers[this.setup.random.integer(workers.length)]!;
   }
 }
@@ -53,9 +53,9 @@ class LeastLoadedRouter extends CacheBlindRouter {
     super();
     this.inFlight = new Int32Array(setup.maxWorkers);
   }
-  route(request: number): number {
+  route(request: number, among?: readonly number[]): number {
     let best = -1;
-    for (const worker of this.eligible.require()) {
+    for (const worker of this.eligible.require(among)) {
       if (best < 0 || this.inFlight[worker]! < this.inFlight[best]!) best = worker;
     }
     this.pin(request, best);

@@ -27,8 +27,8 @@ export interface WorkerView extends SimulationClock {
   eachProgress(worker: number, see: SeeProgress): void;
   /** End of the pass under way; now when the worker idles. */
   passEndMs(worker: number): number;
-  /** Duration of prompt work: chunks from the position of `starts` to that of `ends`, the first `count`, in one pass. */
-  promptMs(starts: ArrayLike<number>, ends: ArrayLike<number>, count: number): number;
-  /** Duration of a decode pass of so many requests, with so many known tokens in all. */
-  decodeMs(requests: number, contextTokens: number): number;
+  /** Duration of prompt work on a worker: chunks from the position of `starts` to that of `ends`, the first `count`, in one pass. */
+  promptMs(starts: ArrayLike<number>, ends: ArrayLike<number>, count: number, worker: number): number;
+  /** Duration of a decode pass there of so many requests, with so many known tokens in all. */
+  decodeMs(requests: number, contextTokens: number, worker: number): number;
 }

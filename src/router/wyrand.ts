@@ -1,6 +1,9 @@
 import { randomStream, type RandomStream } from '../core/random.js';
 
 const WORD = 2 ** 32;
+const PER_WORD = 2 ** -32;
+/** Products with smaller numbers than this are exact. */
+const SMALL = 2 ** 21;
 /** Added to the state, and xored into its factor: upper and lower 32 bits. */
 const STEP = [0x2d358dcc, 0xaa6c78a5] as const;
 const FACTOR = [0x8bb84b93, 0x962eacc9] as const;
@@ -11,22 +14,20 @@ const FACTOR = [0x8bb84b93, 0x962eacc9] as const;
  * cost more than the routing. Source: spec router section 3.4.
  */
 export class Wyrand implements RandomStream {
+  // Signed: such numbers need no memory of their own.
   private stateHigh: number;
   private stateLow: number;
   /** Of the last word drawn. */
   private wordHigh = 0;
   private wordLow = 0;
-  /** Of the last product. */
-  private high = 0;
-  private low = 0;
 
   /** As of the last `mark`. */
   private markedHigh = 0;
   private markedLow = 0;
 
   constructor(seed: bigint) {
-    this.stateHigh = Number((seed >> 32n) & 0xffffffffn);
-    this.stateLow = Number(seed & 0xffffffffn);
+    this.stateHigh = Number((seed >> 32n) & 0xffffffffn) | 0;
+    this.stateLow = Number(seed & 0xffffffffn) | 0;
   }
 
   /** The draws from here on can be put back. */
@@ -44,68 +45,51 @@ export class Wyrand implements RandomStream {
   /** Uniform 64-bit integer. */
   word(): bigint {
     this.draw();
-    return (BigInt(this.wordHigh) << 32n) | BigInt(this.wordLow);
+    return (BigInt(this.wordHigh >>> 0) << 32n) | BigInt(this.wordLow >>> 0);
   }
 
   next(): number {
     this.draw();
-    return (this.wordHigh * 2 ** 20 + (this.wordLow >>> 12)) / 2 ** 52;
+    return ((this.wordHigh >>> 0) * 2 ** 20 + (this.wordLow >>> 12)) / 2 ** 52;
   }
 
-  /** Upper half of word · n, drawn again where the lower half would favour small results. `n` < 2³². */
+  /** Upper half of word · n, drawn again where the lower half would favour small results. `n` ≤ 2³². */
   integer(n: number): number {
-    this.draw();
-    let result = this.scaled(n);
-    if (this.high === 0 && this.low < n) {
-      const threshold = Number(((1n << 64n) - BigInt(n)) % BigInt(n));
-      while (this.high === 0 && this.low < threshold) {
-        this.draw();
-        result = this.scaled(n);
-      }
+    if (n >= SMALL) return this.integerOfWord(BigInt(n));
+    for (;;) {
+      this.draw();
+      const low = (this.wordLow >>> 0) * n;
+      const high = (this.wordHigh >>> 0) * n + Math.floor(low * PER_WORD);
+      const result = Math.floor(high * PER_WORD);
+      if (high - result * WORD > 0 || low % WORD >= n || BigInt(low % WORD) >= (1n << 64n) % BigInt(n)) return result;
     }
-    return result;
+  }
+
+  private integerOfWord(n: bigint): number {
+    for (;;) {
+      const product = this.word() * n;
+      if ((product & 0xffff_ffff_ffff_ffffn) >= (1n << 64n) % n) return Number(product >> 64n);
+    }
   }
 
   private draw(): void {
-    const low = this.stateLow + STEP[1];
-    this.stateLow = low >>> 0;
-    this.stateHigh = (this.stateHigh + STEP[0] + (low >= WORD ? 1 : 0)) >>> 0;
-    const { stateHigh, stateLow } = this;
-    const otherHigh = (stateHigh ^ FACTOR[0]) >>> 0;
-    const otherLow = (stateLow ^ FACTOR[1]) >>> 0;
-    this.multiply(stateLow, otherLow);
-    const first = this.low;
-    let second = this.high;
-    this.multiply(stateLow, otherHigh);
-    second += this.low;
-    let third = this.high;
-    this.multiply(stateHigh, otherLow);
-    second += this.low;
-    third += this.high + Math.floor(second / WORD);
-    this.multiply(stateHigh, otherHigh);
-    third += this.low;
-    const fourth = this.high + Math.floor(third / WORD);
-    this.wordLow = (first ^ third) >>> 0;
-    this.wordHigh = (second ^ fourth) >>> 0;
-  }
-
-  /** Upper 64 bits of word · n; `high` and `low` hold the lower ones. */
-  private scaled(n: number): number {
-    this.multiply(this.wordLow, n);
-    const { low } = this;
-    const carried = this.high;
-    this.multiply(this.wordHigh, n);
-    const sum = this.low + carried;
-    const result = this.high + Math.floor(sum / WORD);
-    this.high = sum >>> 0;
-    this.low = low;
-    return result;
-  }
-
-  /** Product of two 32-bit numbers to `high` and `low`. In float64 it is off by 2^11 at most, so its upper half less the exact lower one is off by far less than 1/2. */
-  private multiply(a: number, b: number): void {
-    this.low = Math.imul(a, b) >>> 0;
-    this.high = Math.round((a * b - this.low) / WORD);
+    const sum = (this.stateLow >>> 0) + STEP[1];
+    this.stateLow = sum | 0;
+    this.stateHigh = (this.stateHigh + STEP[0] + (sum >= WORD ? 1 : 0)) | 0;
+    const a = this.stateLow >>> 0;
+    const b = this.stateHigh >>> 0;
+    const c = (this.stateLow ^ FACTOR[1]) >>> 0;
+    const d = (this.stateHigh ^ FACTOR[0]) >>> 0;
+    // A product in float64 is off by 2^11 at most, so its upper half less the exact lower one is off by far less than 1/2.
+    const ac = Math.imul(a, c) >>> 0;
+    const ad = Math.imul(a, d) >>> 0;
+    const bc = Math.imul(b, c) >>> 0;
+    const bd = Math.imul(b, d) >>> 0;
+    const second = (((a * c - ac) * PER_WORD + 0.5) >>> 0) + ad + bc;
+    const third = (((a * d - ad) * PER_WORD + 0.5) >>> 0) + (((b * c - bc) * PER_WORD + 0.5) >>> 0) + bd + Math.floor(second * PER_WORD);
+    const fourth = (((b * d - bd) * PER_WORD + 0.5) >>> 0) + Math.floor(third * PER_WORD);
+    this.wordLow = ac ^ third;
+    this.wordHigh = second ^ fourth;
   }
 }
 

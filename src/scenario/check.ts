@@ -2,7 +2,7 @@ import { parseNumber, parseQuantity, type Parsed } from '../core/units.js';
 import type { Problem } from '../core/problem.js';
 import type { Kind, MapKind, ScalarKind } from './field-kinds.js';
 import { suggest } from './suggest.js';
-import type { Entry, MapTree, Position, Tree } from './tree.js';
+import { asInherited, dropNulls, type Entry, type MapTree, type Position, type Tree } from './tree.js';
 
 /** A checked field (or mapping) of a file: its value in base units and where it stands. */
 export interface Setting {
@@ -91,16 +91,40 @@ class Checker {
       this.blocks.set(path.join('.'), setting(undefined));
       if (entry.value.kind === 'map') return this.map(entry.value, kind, path);
       const names = Object.keys(kind.fields);
-      this.refuse(entry.value, path, { what: `${describe(entry.value)} is not a mapping`, hint: `write ${path.at(-1)} with ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', …' : ''}` });
+      this.refuse(entry.value, path, { what: `${describe(entry.value)} is not a mapping`, hint: `write ${/^\d+$/.test(path.at(-1)!) ? 'a mapping' : path.at(-1)} with ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', …' : ''}` });
       return;
     }
+    if (kind.type === 'list' && kind.of.type === 'map' && entry.value.kind === 'list') {
+      this.blocks.set(path.join('.'), setting(undefined));
+      return this.items(entry, entry.value.items, kind.of, path);
+    }
+    if (kind.type === 'named' && entry.value.kind === 'map') {
+      this.blocks.set(path.join('.'), setting(undefined));
+      return this.named(entry.value, kind, path);
+    }
     this.leaves.set(path.join('.'), setting(this.value(entry.value, kind, path)));
+  }
+
+  /** Mappings of a list: each a block at its index. */
+  private items({ inherited }: Entry, items: readonly Tree[], kind: MapKind, path: readonly string[]): void {
+    items.forEach((item, index) => {
+      const own = dropNulls(item);
+      this.field({ key: item.at, value: inherited ? asInherited(own) : own, inherited }, kind, [...path, String(index)]);
+    });
+  }
+
+  private named(tree: MapTree, kind: Extract<Kind, { type: 'named' }>, path: readonly string[]): void {
+    for (const [name, entry] of tree.entries) {
+      if (kind.name.test(name)) this.field(entry, kind.of, [...path, name]);
+      else this.problems.push({ code: 'E-TYPE', ...entry.key, path: path.join('.'), what: `'${name}' is not a name of the form expected`, hint: `write a name such as '${kind.example}'` });
+    }
   }
 
   /** The value in base units; undefined after a problem. */
   private value(tree: Tree, kind: Kind, path: readonly string[]): unknown {
     if (kind.type === 'space' || kind.type === 'map') return undefined;
     if (kind.type === 'either') return this.value(tree, kind.scalar, path);
+    if (kind.type === 'named') return this.refuse(tree, path, { what: `${describe(tree)} is not a mapping`, hint: `write {${kind.example}: …}` });
     if (kind.type === 'list') return this.list(tree, kind, path);
     if (kind.type === 'texts' && tree.kind === 'list') return this.list(tree, { type: 'list', of: { type: 'text', example: kind.example } }, path);
     if (tree.kind !== 'scalar') {
@@ -189,6 +213,7 @@ function expected(kind: Kind): string {
     case 'either':
       return `${expected(kind.scalar)} or a mapping`;
     case 'map':
+    case 'named':
     case 'space':
       return 'a mapping';
   }

@@ -54,7 +54,9 @@ function fieldAt(path: string, root: MapKind): Field | null {
   return field;
 }
 
+/** The mapping that a field is, may be or lists. */
 function mapOf(kind: Kind): MapKind | undefined {
+  if (kind.type === 'list') return mapOf(kind.of);
   return kind.type === 'map' ? kind : kind.type === 'either' ? kind.map : undefined;
 }
 
@@ -78,11 +80,13 @@ function takes(kind: Kind): string {
     case 'texts':
       return `text such as ${kind.example}, or a list`;
     case 'list':
-      return `a list of ${takes(kind.of).replace(/^an? /, '')}`;
+      return `a list of ${kind.of.type === 'map' ? 'mappings' : takes(kind.of).replace(/^an? /, '')}`;
     case 'either':
       return `${takes(kind.scalar)}, or a mapping`;
     case 'map':
       return kind.main ? `a mapping; a scalar stands for ${kind.main.join('@')}` : 'a mapping';
+    case 'named':
+      return `a mapping of names such as ${kind.example} to ${takes(kind.of)}`;
     case 'space':
       return kind.takes ?? 'dimensions of a sweep';
   }

@@ -11,6 +11,8 @@ export type Kind =
   /** Text naming a file, relative to the file it stands in. */
   | { readonly type: 'path'; readonly example: string }
   | { readonly type: 'list'; readonly of: Kind; readonly length?: number }
+  /** A mapping whose keys are names of one's own, such as `example`. */
+  | { readonly type: 'named'; readonly name: RegExp; readonly of: ScalarKind; readonly example: string }
   /** A scalar of one kind, or a mapping. */
   | { readonly type: 'either'; readonly scalar: ScalarKind; readonly map: MapKind }
   /** One text or a list of them. */
@@ -18,7 +20,7 @@ export type Kind =
   /** Read by the sweep or the gate reader itself; `takes` says what is written there. */
   | { readonly type: 'space'; readonly takes?: string };
 
-export type ScalarKind = Exclude<Kind, { type: 'map' | 'list' | 'either' | 'space' }>;
+export type ScalarKind = Exclude<Kind, { type: 'map' | 'list' | 'named' | 'either' | 'space' }>;
 
 export interface MapKind {
   readonly type: 'map';

@@ -3,6 +3,7 @@ import { FRONTEND_FIELDS } from './frontend-fields.js';
 import { ROUTER_FIELDS } from './router-fields.js';
 import { ATTENTION_MODES, KV_MODES, QUANT_MODES, TRACE_FORMAT_NAMES } from './scenario.js';
 import { SHAPE_PATTERN } from './shape.js';
+import { WORKERS_FIELD } from './worker-traits.js';
 
 /**
  * Every field of a scenario or sweep file: its type, limits, documentation and default. Checks,
@@ -125,10 +126,7 @@ const engineFields: MapKind['fields'] = {
   receive_interval: field(count(1, LIMITS.tokens), 'Decode passes from one look at new requests to the next; sglang, agg, realistic', '1'),
 };
 const engine = field(
-  map(engineFields, {
-    main: ['name', 'version'],
-    later: ['prefill_interval'],
-  }),
+  map(engineFields, { main: ['name', 'version'], later: ['prefill_interval'] }),
   'Engine and its settings; sglang or vllm@0.24.0 for short',
   'vllm',
 );
@@ -176,6 +174,7 @@ const pool = (doc: string): Field =>
         kv,
         quant,
         startup,
+        workers: WORKERS_FIELD,
       },
       { later: ['cp', 'hardware', 'timing'] },
     ),

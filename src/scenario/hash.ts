@@ -27,12 +27,13 @@ export function scenarioHash(scenario: Scenario): string {
 
 /** A router whose files are named without their folders. */
 function namedFiles(router: RouterSpec): RouterSpec {
-  const { module, exec, routes } = router;
+  const { module, exec, routes, queueClasses } = router;
   return {
     ...router,
     ...(module && { module: { ...module, path: posix.basename(module.path) } }),
     ...(exec && { exec: { ...exec, command: exec.command.map((word) => (isCommandPath(word) ? posix.basename(word) : word)) } }),
     ...(routes && { routes: { ...routes, path: posix.basename(routes.path) } }),
+    ...(queueClasses && { queueClasses: { ...queueClasses, path: posix.basename(queueClasses.path) } }),
   };
 }
 

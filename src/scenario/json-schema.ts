@@ -75,6 +75,8 @@ function kindSchema(kind: Kind): Schema {
       return { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }], examples: [kind.example] };
     case 'list':
       return { type: 'array', items: kindSchema(kind.of), ...(kind.length === undefined ? {} : { minItems: kind.length, maxItems: kind.length }) };
+    case 'named':
+      return { type: 'object', propertyNames: { pattern: kind.name.source }, additionalProperties: kindSchema(kind.of) };
     case 'space':
       return {};
   }

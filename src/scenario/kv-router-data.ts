@@ -1,5 +1,6 @@
 import { formatQuantity } from '../core/units.js';
 import { conditionalDisaggData } from './resolve-conditional-disagg.js';
+import { topologyData } from './resolve-topology.js';
 import type { RouterSpec } from './scenario.js';
 
 type Data = Readonly<Record<string, unknown>>;
@@ -17,6 +18,7 @@ export function kvRouterData(router: RouterSpec): Data {
     ...(router.outputBlocks ? { track_output_blocks: true, output_decay: router.outputBlocks === 'fading' } : {}),
     ...(router.prefillLoadModel ? { prefill_load_model: router.prefillLoadModel } : {}),
     ...conditionalDisaggData(router),
+    ...topologyData(router),
     index: indexData(router),
   };
 }

@@ -55,7 +55,7 @@ function headLength(path: readonly string[]): number {
 
 function isRouterFile(field: string, value: string): boolean {
   if (field === 'router.policy' || field === 'router') return isModulePath(value);
-  return field === 'router.routes' || (field === 'router.exec' && isCommandPath(value));
+  return field === 'router.routes' || field === 'router.queue.classes' || (field === 'router.exec' && isCommandPath(value));
 }
 
 /** The value at a path of keys for which `namesFile` holds, relative to the current folder instead of `file`. */

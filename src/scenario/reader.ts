@@ -25,6 +25,11 @@ export class Reader {
     return this.settings.leaves.has(path) || this.settings.blocks.has(path);
   }
 
+  /** Names of the fields that are set right inside a mapping. */
+  within(path: string): readonly string[] {
+    return [...this.settings.leaves.keys()].filter((leaf) => leaf.slice(0, leaf.lastIndexOf('.')) === path).map((leaf) => leaf.slice(path.length + 1));
+  }
+
   number(path: string): number | undefined {
     const value = this.read(path);
     return typeof value === 'number' ? value : undefined;

@@ -1,16 +1,18 @@
 import { formatQuantity } from '../core/units.js';
+import { asWrittenIn, besideFile } from './paths.js';
+import { parsePolicyClasses, textOf } from './policy-classes.js';
 import type { Reader } from './reader.js';
-import type { OverloadSpec, QueueSpec, RouterSpec } from './scenario.js';
+import type { OverloadSpec, QueueClasses, QueueSpec, RouterSpec } from './scenario.js';
 
 /** Policies that count what their workers have still to do. */
 const COUNTING: readonly RouterSpec['policy'][] = ['kv', 'recorded'];
 
 /** A router with `router.queue`, `router.overload` and `router.affinity`. Source: spec router sections 5, 7.4 and 7.5. */
-export function resolveAdmission(reader: Reader, router: RouterSpec, choiceOfWorkers: boolean): RouterSpec {
-  const queue = resolveQueue(reader, router);
+export function resolveAdmission(reader: Reader, router: RouterSpec, choiceOfWorkers: boolean, model: string | null = null): RouterSpec {
+  const queue = resolveQueue(reader, router, model);
   const overload = resolveOverload(reader, router);
   const affinity = resolveAffinity(reader, router, choiceOfWorkers, queue !== undefined || overload !== undefined);
-  return { ...router, ...(queue ? { queue } : {}), ...(overload ? { overload } : {}), ...(affinity ? { affinity } : {}) };
+  return { ...router, ...queue, ...(overload ? { overload } : {}), ...(affinity ? { affinity } : {}) };
 }
 
 /** Says why fields that count prompt tokens would change nothing; false when they would not. */
@@ -26,13 +28,30 @@ function isRecorded(reader: Reader, path: string, { policy }: RouterSpec): boole
   return policy === 'recorded';
 }
 
-function resolveQueue(reader: Reader, router: RouterSpec): QueueSpec | undefined {
+function resolveQueue(reader: Reader, router: RouterSpec, model: string | null): Pick<RouterSpec, 'queue' | 'queueClasses'> | undefined {
   const path = 'router.queue';
   if (!reader.has(path) || reader.choice(path) === 'off' || !countsPrompts(reader, path, router)) return undefined;
-  return {
+  if (reader.has(`${path}.classes`)) {
+    for (const name of ['threshold', 'policy']) reader.unread(`${path}.${name}`, 'each class of the file has its own', 'remove it, or classes');
+    const queueClasses = resolveClasses(reader, `${path}.classes`, model);
+    return queueClasses && { queueClasses };
+  }
+  const queue: QueueSpec = {
     policy: reader.choice<QueueSpec['policy']>(`${path}.policy`) ?? 'fcfs',
     threshold: reader.required(`${path}.threshold`, reader.number(`${path}.threshold`), 0, "add 'threshold: 1', a share of the token budget of a pass"),
   };
+  return { queue };
+}
+
+/** The classes for the deployment's model; their file's own problems name it. */
+function resolveClasses(reader: Reader, path: string, model: string | null): QueueClasses | undefined {
+  const written = reader.text(path);
+  if (written === undefined) return undefined;
+  const file = besideFile(reader.file(path), written);
+  const text = textOf(file);
+  if (typeof text === 'string') return parsePolicyClasses(text, file, model, reader.problems) ?? undefined;
+  reader.problem('E-FILE', path, `'${file}': ${text.reason}`, 'paths are relative to the file they stand in');
+  return undefined;
 }
 
 function resolveOverload(reader: Reader, router: RouterSpec): OverloadSpec | undefined {
@@ -64,9 +83,10 @@ function resolveAffinity(reader: Reader, router: RouterSpec, choiceOfWorkers: bo
   return { ttlMs, soft: (mayBeRefused ? reader.boolean(`${path}.soft`) : undefined) ?? false };
 }
 
-/** The same as a file says it. */
-export function admissionData({ queue, overload, affinity }: RouterSpec): Record<string, unknown> {
+/** The same as a file in `folder` says it. */
+export function admissionData({ queue, queueClasses, overload, affinity }: RouterSpec, folder = '.'): Record<string, unknown> {
   return {
+    ...(queueClasses ? { queue: { classes: asWrittenIn(folder, queueClasses.path) } } : {}),
     ...(queue ? { queue: { threshold: queue.threshold, policy: queue.policy } } : {}),
     ...(overload
       ? {

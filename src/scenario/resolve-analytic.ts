@@ -1,4 +1,5 @@
 import type { Reader } from './reader.js';
+import { refuseWorkers } from './resolve-workers.js';
 import type { EngineSpec, PoolSpec, RouterSpec, Scenario } from './scenario.js';
 
 /** Fields that decide how a simulation goes and that closed forms do not know. */
@@ -34,6 +35,7 @@ export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
   checkWorkload(reader, scenario);
   if (reader.has('deployment.speculative')) reader.problem('E-UNSUPPORTED', 'deployment.speculative', 'closed forms do not know draft tokens here', HINT);
   if (scenario.slo && scenario.slo.at !== 'mean') reader.problem('E-COMBINATION', 'slo.at', `closed forms give means, not ${scenario.slo.at}`, "write 'at: mean' or set run.estimator: simulate");
+  for (const { role } of deployment.pools) refuseWorkers(reader, `deployment.${role}.workers`, HINT);
   const wrong = report.formats.find((format) => REQUEST_FORMATS.some((one) => one === format));
   if (wrong !== undefined) reader.problem('E-COMBINATION', 'report.formats', `closed forms see no single request to write as ${wrong}`, HINT);
 
@@ -48,7 +50,7 @@ export function resolveAnalytic(reader: Reader, scenario: Scenario): Scenario {
     ...rest,
     deployment: {
       ...deployment,
-      pools: deployment.pools.map((pool): PoolSpec => ({ ...pool, engine: plainEngine(pool.engine) })),
+      pools: deployment.pools.map(({ workers: _workers, ...pool }): PoolSpec => ({ ...pool, engine: plainEngine(pool.engine) })),
       kvTransfer: deployment.kvTransfer && { bytesPerSecond: null, latencyMs: 0, charge: 'missing', contention: 'none', bytesPerToken: 0, bytesPerRequest: 0 },
     },
     router: EVEN,

@@ -7,6 +7,7 @@ import { resolveEngine, resolveMemoryFraction, resolveSpeculative } from './reso
 import { resolvePoolQuant, type QuantPart } from './resolve-quant.js';
 import { resolveShape, SHAPE_FIELDS } from './resolve-shape.js';
 import { layoutOf } from './shape.js';
+import { resolveWorkers } from './resolve-workers.js';
 import type { DeploymentSpec, Fidelity, KvTransferSpec, PoolSpec, Quant, RunSpec, SpeculativeSpec, TimingSpec } from './scenario.js';
 import { suggest } from './suggest.js';
 
@@ -138,7 +139,7 @@ function resolvePool(common: Common, role: Role): PoolSpec {
   }
   const explicit = hasExplicitBlocks(common, role);
   const quant = readQuant(common, role, plain.name, explicit);
-  const pool = { role, replicas, ...layout, ...(quant === undefined ? {} : { quant }), engine };
+  const pool = { role, replicas, ...layout, ...(quant === undefined ? {} : { quant }), engine, ...resolveWorkers(reader, path, replicas) };
   if (explicit) {
     for (const name of ['engine.memory_fraction', 'kv.reserve']) {
       for (const prefix of [path, 'deployment']) reader.unread(`${prefix}.${name}`, 'not read where kv.blocks is given', 'remove it or set kv.blocks: auto');

@@ -1,18 +1,19 @@
 import { formatQuantity } from '../core/units.js';
 import type { Reader } from './reader.js';
-import { CACHE_AWARE_EVICTION_MS, CACHE_AWARE_TREE_TOKENS, SCORER_NAMES, type OracleGoal, type RouterSpec, type ScorerName } from './scenario.js';
+import { CACHE_AWARE_EVICTION_MS, CACHE_AWARE_TREE_TOKENS, DEVICE_RATIO, SCORER_NAMES, type OracleGoal, type RouterSpec, type ScorerName } from './scenario.js';
 
-/** The mapping of each policy that has one of its own. */
-export const POLICY_FIELDS = ['prefix_hash', 'cache_aware', 'scorers', 'oracle'] as const;
+/** The field or mapping of each policy that has one of its own. */
+const OWN_FIELD = { prefix_hash: 'prefix_hash', cache_aware: 'cache_aware', scorers: 'scorers', oracle: 'oracle', device_ratio: 'device_aware' } as const;
+export const POLICY_FIELDS = Object.keys(OWN_FIELD);
 
 /** Weights that llm-d's guides begin with. */
 export const DEFAULT_SCORERS: Readonly<Partial<Record<ScorerName, number>>> = { prefix: 3, queue: 2, kv_usage: 2 };
 
 /** Settings of the policies that read a mapping of their own; those of other policies have no effect. */
 export function resolvePolicy(reader: Reader, policy: RouterSpec['policy'], choiceOfWorkers: boolean): Partial<RouterSpec> {
-  for (const name of POLICY_FIELDS) {
+  for (const [name, owner] of Object.entries(OWN_FIELD)) {
     if (!choiceOfWorkers) reader.unread(`router.${name}`, 'there is only one worker to choose', 'remove it or add replicas');
-    else if (policy !== name) reader.unread(`router.${name}`, `not read by policy ${policy}`, `remove it or set policy: ${name}`);
+    else if (policy !== owner) reader.unread(`router.${name}`, `not read by policy ${policy}`, `remove it or set policy: ${owner}`);
   }
   const number = (name: string, fallback: number): number => reader.number(`router.${policy}.${name}`) ?? fallback;
   switch (policy) {
@@ -24,6 +25,8 @@ export function resolvePolicy(reader: Reader, policy: RouterSpec['policy'], choi
       return { scorers: resolveScorers(reader) };
     case 'oracle':
       return { oracle: { minimise: reader.choice<OracleGoal>('router.oracle.minimise') ?? 'ttft' }, indexVisible: 'pass_start' };
+    case 'device_aware':
+      return { deviceRatio: reader.number('router.device_ratio') ?? DEVICE_RATIO };
     default:
       return {};
   }
@@ -54,7 +57,7 @@ function resolveScorers(reader: Reader): NonNullable<RouterSpec['scorers']> {
 }
 
 /** The mapping of a policy's own settings, as it is written. */
-export function policyData({ prefixHash, cacheAware, scorers, oracle }: RouterSpec): Record<string, unknown> {
+export function policyData({ prefixHash, cacheAware, scorers, oracle, deviceRatio }: RouterSpec): Record<string, unknown> {
   if (prefixHash) return { prefix_hash: { tokens: prefixHash.tokens, load_factor: prefixHash.loadFactor, virtual_nodes: prefixHash.virtualNodes } };
   if (cacheAware) {
     const { cacheThreshold, balanceAbsThreshold, balanceRelThreshold, maxTreeTokens = CACHE_AWARE_TREE_TOKENS, evictionMs = CACHE_AWARE_EVICTION_MS } = cacheAware;
@@ -62,5 +65,6 @@ export function policyData({ prefixHash, cacheAware, scorers, oracle }: RouterSp
     return { cache_aware: { cache_threshold: cacheThreshold, balance_abs_threshold: balanceAbsThreshold, balance_rel_threshold: balanceRelThreshold, ...trees } };
   }
   if (oracle) return { oracle: { ...oracle } };
+  if (deviceRatio !== undefined) return { device_ratio: deviceRatio };
   return scorers ? { scorers: { ...scorers } } : {};
 }

@@ -9,8 +9,10 @@ import { resolveKvRouter } from './resolve-kv-router.js';
 import { resolvePolicy } from './resolve-other-policies.js';
 import { OWN_POLICY_FIELDS, resolveOwnPolicy, wantedPolicy } from './resolve-policy.js';
 import { resolveReplicas } from './resolve-replicas.js';
+import { resolveTopology } from './resolve-topology.js';
+import { settleDevices, withoutDevices } from './resolve-workers.js';
 import { resolveWorkload } from './resolve-workload.js';
-import type { EngineName, Fidelity, FrontendSpec, PoolSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec } from './scenario.js';
+import type { EngineName, Fidelity, FrontendSpec, PoolSpec, ReportSpec, RouterSpec, RunSpec, Scenario, SloSpec, WorkloadSpec } from './scenario.js';
 
 /**
  * Fills in every default and checks what needs more than one field, a model or a table. Problems
@@ -26,7 +28,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     name: reader.text('name') ?? name,
     workload,
     deployment,
-    router: resolveConditionalDisagg(reader, resolveAdmission(reader, resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), choiceOfWorkers, pools), choiceOfWorkers), pools),
+    router: resolveTopology(reader, resolveConditionalDisagg(reader, resolveAdmission(reader, resolveRouter(reader, defaultVisibility(run.fidelity, pools[0]?.engine.name ?? 'vllm'), choiceOfWorkers, pools, workload.source.kind), choiceOfWorkers, deployment.model), pools), pools),
     ...resolveFrontend(reader),
     timing,
     slo: resolveSlo(reader, run.estimator === 'analytic' ? 'mean' : 'p99'),
@@ -34,7 +36,7 @@ export function resolveScenario(reader: Reader, environment: Environment, name: 
     run,
     report: resolveReport(reader, workload.requests),
   };
-  const scenario = { ...base, ...resolveReplicas(reader, { ...base, choiceOfWorkers: choiceOfWorkers || base.router.conditionalDisagg !== undefined }) };
+  const scenario = { ...settleDevices(reader, base), ...resolveReplicas(reader, { ...base, choiceOfWorkers: choiceOfWorkers || base.router.conditionalDisagg !== undefined }) };
   return run.estimator === 'analytic' ? resolveAnalytic(reader, scenario) : scenario;
 }
 
@@ -105,9 +107,10 @@ function defaultVisibility(fidelity: Fidelity, engine: EngineName): RouterSpec['
   return fidelity === 'dynosim' && engine !== 'sglang' ? 'pass_start' : 'pass_end';
 }
 
-function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], ofWorkers: boolean, pools: readonly PoolSpec[]): RouterSpec {
-  const wanted = wantedPolicy(reader.text('router.policy') ?? (reader.boolean('router.load_aware') === true ? 'kv' : 'round_robin'));
-  const choiceOfWorkers = ofWorkers || choosesPools(reader, wanted, pools);
+function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisible'], ofWorkers: boolean, pools: readonly PoolSpec[], source: WorkloadSpec['source']['kind']): RouterSpec {
+  const asked = wantedPolicy(reader.text('router.policy') ?? (reader.boolean('router.load_aware') === true ? 'kv' : 'round_robin'));
+  const choiceOfWorkers = ofWorkers || choosesPools(reader, asked, pools);
+  const wanted = choiceOfWorkers ? withoutDevices(reader, asked, pools) : asked;
   const policy = choiceOfWorkers ? wanted : 'round_robin';
   const hasCosts = policy === 'kv' || policy === 'recorded';
   const number = (name: string, fallback: number): number => (hasCosts ? reader.number(`router.${name}`) : undefined) ?? fallback;
@@ -118,6 +121,7 @@ function resolveRouter(reader: Reader, visibleByDefault: RouterSpec['indexVisibl
   } else if (!choiceOfWorkers) {
     reader.harmlesslyUnread('router.policy');
   }
+  if (policy === 'direct' && source !== 'trace') reader.problem('E-COMBINATION', 'router.policy', 'direct sends each request to the worker it names, and only those of a trace name one', "set 'workload.trace', with nvext.backend_instance_id in its rows");
   if (policy === 'recorded') reader.unread('router.temperature', 'recorded choices are not drawn', 'remove it');
   else if (policy !== 'kv') for (const name of KV_ROUTER_FIELDS) reader.unread(`router.${name}`, `not read by policy ${policy}`, 'remove it or set policy: kv');
   const visible = hasCosts || policy === 'module' || policy === 'exec' ? reader.choice<RouterSpec['indexVisible']>('router.index.visible') : undefined;

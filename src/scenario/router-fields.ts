@@ -1,5 +1,6 @@
 import { atLeast, bool, choice, choiceOrFile, count, field, LIMITS, map, quantity, ratio } from './field-kinds.js';
 import { MODULE_PATH } from './paths.js';
+import { TOPOLOGY_FIELD } from './resolve-topology.js';
 import { CONDITIONAL_DISAGG_POLICIES, ORACLE_GOALS } from './router-spec.js';
 
 /** Read by policy kv only. */
@@ -12,7 +13,7 @@ export const KV_ROUTER_FIELDS = [
 /** Fields of `router`. */
 export const ROUTER_FIELDS = map(
   {
-    policy: field(choiceOrFile(['round_robin', 'random', 'least_loaded', 'kv', 'power_of_two', 'least_tokens', 'prefix_hash', 'cache_aware', 'scorers', 'oracle'], ['device_aware', 'direct'], MODULE_PATH, ['exec', 'recorded']), 'Which worker a request goes to; or the path of a JavaScript or TypeScript module that says it, relative to this file', 'round_robin'),
+    policy: field(choiceOrFile(['round_robin', 'random', 'least_loaded', 'kv', 'power_of_two', 'least_tokens', 'prefix_hash', 'cache_aware', 'scorers', 'oracle'], [], MODULE_PATH, ['exec', 'recorded', 'direct', 'device_aware']), 'Which worker a request goes to; or the path of a JavaScript or TypeScript module that says it, relative to this file', 'round_robin'),
     overlap_score_credit: field(atLeast(0), 'Weight of cached prefix blocks', '1'),
     overlap_score_credit_decay: field(atLeast(0), 'How fast the credit fades with the backlog', '0'),
     prefill_load_scale: field(atLeast(0), 'Weight of prompt work', '1'),
@@ -24,6 +25,7 @@ export const ROUTER_FIELDS = map(
     exec: field({ type: 'list', of: { type: 'text', example: './router.py' } }, 'Policy exec: a program and its arguments, which answers JSON lines; words that begin with ./ or ../ are paths relative to this file'),
     timeout: field(quantity('time', { positive: true }), 'Policy exec: real time it may take to answer', '5 s'),
     routes: field({ type: 'path', example: 'routes.json' }, 'Policy recorded: log of choices to follow, {columns: [line, decision, worker, dp_rank, cost], rows}, relative to this file'),
+    device_ratio: field(count(1, LIMITS.requests), 'Requests in flight that a GPU worker takes for each of a CPU worker; policy device_aware', '8'),
     prefix_hash: field(
       map({
         tokens: field(count(1, LIMITS.tokens), 'Leading prompt tokens that are hashed, in whole blocks', '256'),
@@ -81,8 +83,8 @@ export const ROUTER_FIELDS = map(
           {
             threshold: field(atLeast(0), "Share of a pass's token budget; requests wait while every worker has more prompt tokens to compute"),
             policy: field(choice(['fcfs', 'wspt', 'lcfs']), 'Who goes first, after strict_priority: the earliest (priority counts as seconds), the shortest uncached prompt (weighted by 1 + priority), or the latest', 'fcfs'),
+            classes: field({ type: 'path', example: 'classes.yaml' }, "Instead of both: YAML of policy classes as Dynamo's --router-policy-config takes it, relative to this file; `policy_class` of a trace names a family or a class, uncached prompt tokens choose the bucket, and classes take turns by their quanta"),
           },
-          { later: ['classes'] },
         ),
       },
       'Requests wait at a kv router while its workers have enough to compute; `priority` and `strict_priority` of a trace order them',
@@ -118,6 +120,7 @@ export const ROUTER_FIELDS = map(
       'Requests that skip the prefill workers; with prefill and decode pools and policy kv',
       'off',
     ),
+    topology: TOPOLOGY_FIELD,
     load_aware: field(bool, 'Policy kv that looks at loads alone: index none, nothing shared between running requests', 'false'),
     overlap_score_weight: field(atLeast(0), 'Older name of prefill_load_scale; 0 = no credit either'),
     selection: field(choice(['cost', 'lmetric']), 'Weighted sum of prompt work and load, or prompt work times (load + 1)', 'cost'),
@@ -129,7 +132,7 @@ export const ROUTER_FIELDS = map(
     main: ['policy'],
     later: [
       'host_cache_hit_weight', 'disk_cache_hit_weight', 'shared_cache_multiplier',
-      'topology', 'front',
+      'front',
     ],
   },
 );

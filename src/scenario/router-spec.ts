@@ -6,6 +6,40 @@ export interface QueueSpec {
   readonly threshold: number;
 }
 
+/** Classes of requests that wait apart from each other. Source: spec router section 5.4. */
+export interface QueueClasses {
+  /** The file, relative to the current folder; its content counts. */
+  readonly path: string;
+  /** Of requests that name none; absent = each must name a class. */
+  readonly defaultFamily?: string;
+  /** By uncached prompt tokens, ascending from 0. */
+  readonly buckets: readonly { readonly minTokens: number; readonly bucket: string }[];
+  readonly classes: readonly QueueClass[];
+}
+
+export interface QueueClass {
+  readonly name: string;
+  /** For requests of this family and bucket; without both for requests that name the class. */
+  readonly family?: string;
+  readonly bucket?: string;
+  readonly policy: QueueSpec['policy'];
+  /** Uncached prompt tokens that it may send per round. */
+  readonly quantum: number;
+  /** A worker with more prompt tokens to compute than either is busy, the second as a share of the token budget of a pass; without both nobody waits. */
+  readonly busyTokens?: number;
+  readonly busyFraction?: number;
+  /** Share of the workers that are busy from which on requests wait; absent = all of them. */
+  readonly busyRatio?: number;
+  readonly limits: QueueLimits;
+}
+
+/** What may wait in a class, per worker: a request is refused where that much waits already. */
+export interface QueueLimits {
+  readonly requests?: number;
+  readonly promptTokens?: number;
+  readonly cachedTokens?: number;
+}
+
 /** Limits of a rank; absent = none. */
 export interface OverloadSpec {
   /** Blocks of its active requests, as a share of its blocks. */
@@ -29,8 +63,18 @@ export interface ConditionalDisaggSpec {
 }
 export const CONDITIONAL_DISAGG_POLICIES = ['isl_bounding', 'prefill_load', 'isl_or_load'] as const;
 
+/** Decode workers are chosen by the topology domains of the prefill worker: they must share them, or (`weight`) had better. Source: spec router section 7.3. */
+export interface TopologySpec {
+  readonly domains: readonly string[];
+  /** 0 to 1; absent = required. */
+  readonly weight?: number;
+}
+
 /** Policies that people compare with (`src/router`). */
-export type OtherPolicy = 'power_of_two' | 'least_tokens' | 'prefix_hash' | 'cache_aware' | 'scorers' | 'oracle';
+export type OtherPolicy = 'power_of_two' | 'least_tokens' | 'prefix_hash' | 'cache_aware' | 'scorers' | 'oracle' | 'device_aware';
+
+/** CPU workers that a GPU worker counts as, where nothing says otherwise. Source: spec router section 1.1. */
+export const DEVICE_RATIO = 8;
 
 /** What the oracle minimises, ms: the predicted time to this request's first token, to its end, or that and the delay of those already there. */
 export type OracleGoal = (typeof ORACLE_GOALS)[number];
@@ -44,7 +88,7 @@ export type ScorerName = (typeof SCORER_NAMES)[number];
 export const SCORER_NAMES = ['prefix', 'queue', 'running', 'kv_usage', 'load_aware', 'active_requests', 'session'] as const;
 
 export interface RouterSpec {
-  readonly policy: 'round_robin' | 'random' | 'least_loaded' | 'kv' | 'module' | 'exec' | 'recorded' | OtherPolicy;
+  readonly policy: 'round_robin' | 'random' | 'least_loaded' | 'direct' | 'kv' | 'module' | 'exec' | 'recorded' | OtherPolicy;
   /** Policy `module` (a file's name in `router.policy`): JavaScript or TypeScript. Paths here are absolute or relative to the current folder; a file's content counts by its SHA-256. */
   readonly module?: { readonly path: string; readonly sha256: string };
   /** Policy `exec`: program and arguments, what the files named there hold, and how long an answer may take, ms of real time. */
@@ -55,6 +99,8 @@ export interface RouterSpec {
   readonly prefixHash?: { readonly tokens: number; readonly loadFactor: number; readonly virtualNodes: number };
   /** Policy `cache_aware`: share of the prompt that must match, and when loads are out of balance (requests; ratio); tokens it remembers of a worker, and how often it forgets what is more, ms (null = never): absent = as SGLang's router does. */
   readonly cacheAware?: { readonly cacheThreshold: number; readonly balanceAbsThreshold: number; readonly balanceRelThreshold: number; readonly maxTreeTokens?: number; readonly evictionMs?: number | null };
+  /** Policy `device_aware`: how many CPU workers a GPU worker counts as. */
+  readonly deviceRatio?: number;
   /** Policy `oracle`. */
   readonly oracle?: { readonly minimise: OracleGoal };
   /** Policy `scorers`: weights above 0. */
@@ -71,10 +117,14 @@ export interface RouterSpec {
   readonly indexVisible: 'pass_start' | 'pass_end';
   /** Requests wait at the router while every worker has more prompt tokens to compute than this share of a pass's token budget; absent = never. */
   readonly queue?: QueueSpec;
+  /** The same with a threshold and an order for each class; then `queue` is absent. */
+  readonly queueClasses?: QueueClasses;
   /** Workers above any of these get no requests; without any other worker a request is rejected. */
   readonly overload?: OverloadSpec;
   /** Sessions stay on their worker until they have been idle so long; `soft`: unless it is overloaded. Absent = every request is routed anew. */
   readonly affinity?: { readonly ttlMs: number; readonly soft: boolean };
+  /** Absent = a KV transfer may go anywhere. Needs prefill and decode pools. */
+  readonly topology?: TopologySpec;
   /** Requests that a decode worker takes whole; absent = none. Needs prefill and decode pools. */
   readonly conditionalDisagg?: ConditionalDisaggSpec;
   /** How a KV router knows what workers cache; absent = from their events, all of them and without delay. */

@@ -1,6 +1,8 @@
 import type { RouterSpec } from './router-spec.js';
+import type { WorkerTraits } from './worker-traits.js';
 
 export * from './router-spec.js';
+export type { WorkerTraits } from './worker-traits.js';
 
 /**
  * A resolved scenario: every default filled in, every quantity in base units (ms, bytes, bytes/s,
@@ -154,6 +156,8 @@ export interface PoolSpec {
   readonly kvBlocksEstimated: boolean;
   /** Bytes per GPU kept free of KV blocks; only where estimated and not 0. */
   readonly kvReserveBytes?: number;
+  /** What sets some workers apart from the others; absent = all are equal. */
+  readonly workers?: readonly WorkerTraits[];
 }
 
 export interface KvTransferSpec {

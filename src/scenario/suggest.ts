@@ -1,6 +1,6 @@
 /** Words of other tools and older versions, and ours. */
 const SYNONYMS: Readonly<Record<string, string>> = {
-  kv_router: 'kv', 'kv-aware': 'kv', kv_aware: 'kv', 'round-robin': 'round_robin', rr: 'round_robin', 'least-loaded': 'least_loaded',
+  kv_router: 'kv', 'kv-aware': 'kv', kv_aware: 'kv', 'round-robin': 'round_robin', rr: 'round_robin', 'least-loaded': 'least_loaded', 'device-aware-weighted': 'device_aware',
   input_tokens: 'isl', output_tokens: 'osl', input_length: 'isl', output_length: 'osl', qps: 'rate', request_rate: 'rate', num_requests: 'requests',
   tensor: 'tp', tensor_parallel_size: 'tp', num_workers: 'replicas', workers: 'replicas', gpu: 'hardware', system: 'hardware', backend: 'engine',
   max_model_len: 'context_length', gpu_memory_utilization: 'memory_fraction', num_gpu_blocks: 'blocks', enable_prefix_caching: 'prefix_caching',

@@ -8,6 +8,7 @@ import { DEFAULT_CHUNK_TOKENS } from './resolve-engine.js';
 import { policyData } from './resolve-other-policies.js';
 import { replicasData } from './resolve-replicas.js';
 import { shapeFields, shapeOf } from './shape.js';
+import { workersData } from './worker-traits.js';
 import type { DeploymentSpec, Distribution, EngineSpec, FrontendSpec, KvTransferSpec, PoolSpec, RouterSpec, Scenario, SglangSpec, WorkloadSource, WorkloadSpec } from './scenario.js';
 
 type Data = Record<string, unknown>;
@@ -28,7 +29,7 @@ export function scenarioToYaml(scenario: Scenario, folder = '.'): string {
     name: scenario.name,
     workload: workloadData(scenario.workload, folder),
     deployment: deploymentData(scenario.deployment, ['fitted', 'tables', 'roofline', 'measured'].includes(timing.source), folder, simulated),
-    ...(simulated ? { router: { ...routerData(scenario.router, folder), ...admissionData(scenario.router) } } : {}),
+    ...(simulated ? { router: { ...routerData(scenario.router, folder), ...admissionData(scenario.router, folder) } } : {}),
     ...maybe('frontend', (scenario.frontend ?? scenario.frontendReplicas) && { ...(scenario.frontend ? frontendData(scenario.frontend) : {}), ...replicasData(scenario.frontendReplicas) }),
     timing: {
       source: timing.source,
@@ -138,6 +139,7 @@ function poolData(pool: PoolSpec, sharedEngine: boolean, timed: boolean, simulat
     ...quantData(pool, timed),
     ...(sharedEngine ? {} : { engine: engineData(engine, kvBlocksEstimated, simulated) }),
     kv: { ...(kvBlocksEstimated ? { blocks: 'auto', ...(kvReserveBytes === undefined ? {} : { reserve: size(kvReserveBytes) }) } : { blocks: kvBlocks }), ...eviction },
+    ...workersData(pool.workers),
   };
 }
 

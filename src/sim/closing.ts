@@ -1,10 +1,12 @@
 import type { Problem } from '../core/problem.js';
-import { STATUS, type RequestColumns } from '../metrics/observations.js';
+import { countRefused, REFUSALS, STATUS, type Refusal, type RequestColumns } from '../metrics/observations.js';
 import type { ReplicasSpec, RouterSpec } from '../scenario/scenario.js';
 import type { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
-import type { RequestHints } from '../workload/request-hints.js';
 import type { Workload } from '../workload/workload.js';
+import type { PoolConfig } from './config.js';
+import { isOwn } from './lanes.js';
+import { unreadHints } from './unread-hints.js';
 import type { WorkerPool } from './worker-pool.js';
 
 /** Every request of a drained run has ended or was never to be sent, and every engine has everything back. Throws Error otherwise. Source: DESIGN section 3. */
@@ -20,36 +22,43 @@ export function checkConservation({ count, status }: RequestColumns, driver: Dri
 }
 
 /** Requests the router turned away, and settings of the router that this workload makes no use of. */
-export function admissionWarnings(workload: Workload, { count, overloaded }: RequestColumns, { queue, affinity }: RouterSpec): Problem[] {
+export function admissionWarnings(workload: Workload, columns: RequestColumns, router: RouterSpec, isDisaggregated: boolean): Problem[] {
+  const { queue, queueClasses, affinity } = router;
   const list: Problem[] = [];
-  const refused = overloaded ? overloaded.reduce((sum, each) => sum + each, 0) : 0;
-  if (refused > 0) list.push({ code: 'W-OVERLOAD', path: 'router.overload', what: `${refused} of ${count} requests were turned away: every worker was overloaded`, hint: 'add workers, or raise the limits' });
+  const refused = countRefused(columns, 'overload');
+  if (refused > 0) list.push({ code: 'W-OVERLOAD', path: 'router.overload', what: `${refused} of ${columns.count} requests were turned away: every worker was overloaded`, hint: 'add workers, or raise the limits' });
+  if (queueClasses) list.push(...limitWarnings(columns));
+  const stranded = countRefused(columns, 'no_worker');
+  if (stranded > 0) list.push({ code: 'W-NO-WORKER', path: 'requests', what: `${stranded} of ${columns.count} requests failed: no worker has the taints, the number or the topology domain that they need; the first is request ${firstStranded(columns)}`, hint: 'look at deployment.POOL.workers, and at routing_constraints and nvext of the trace' });
   if (affinity && workload.sessionCount === workload.requestCount) list.push({ code: 'W-NO-EFFECT', path: 'router.affinity', what: 'changes nothing: every session has one request' });
-  const hinted = !queue && (workload.priority || workload.strictPriority);
+  const hinted = !queue && !queueClasses && !isOwn(router.policy) && (workload.priority || workload.strictPriority);
   if (hinted) list.push({ code: 'W-NO-EFFECT', path: workload.priority ? 'priority' : 'strict_priority', what: 'of the trace changes nothing: router.queue is not set' });
-  return [...list, ...unreadHints(workload)];
+  return [...list, ...unreadHints(workload.hints, { router, isDisaggregated })];
 }
 
-/** Fields of a trace's rows that hold each hint. */
-const HINT_NAMES: Readonly<Record<keyof RequestHints, string>> = {
-  policyClass: 'policy_class',
-  requiredTaints: 'routing_constraints.required_taints',
-  preferredTaints: 'routing_constraints.preferred_taints',
-  allowedWorkers: 'routing_constraints.allowed_worker_ids',
-  worker: 'nvext.backend_instance_id',
-  rank: 'nvext.dp_rank',
-  prefillWorker: 'nvext.prefill_worker_id',
-  prefillRank: 'nvext.prefill_dp_rank',
-  expectedOutputTokens: 'nvext.agent_hints.osl',
-  retainMs: 'nvext.cache_control',
-  override: 'router_config_override',
-};
+/** What each limit of the queue's classes counts. */
+const LIMIT_NAMES: Readonly<Partial<Record<Refusal, string>>> = { queue_requests: 'by requests', queue_tokens: 'by prompt tokens', queue_cached_tokens: 'by cached tokens' };
 
-/** Hints that no router reads yet. */
-function unreadHints({ hints }: Workload): Problem[] {
-  const rows = new Map<string, number>();
-  for (const asked of hints?.values() ?? []) for (const name of Object.keys(asked) as (keyof RequestHints)[]) rows.set(HINT_NAMES[name], (rows.get(HINT_NAMES[name]) ?? 0) + 1);
-  return [...rows].map(([path, count]) => ({ code: 'W-NO-EFFECT', path, what: `on ${count} ${count === 1 ? 'row' : 'rows'} of the trace changes nothing: it is not simulated` }));
+/** Requests that limits of the queue's classes turned away, by limit. */
+function limitWarnings(columns: RequestColumns): Problem[] {
+  const counts = Object.entries(LIMIT_NAMES).map(([reason, name]) => ({ name, count: countRefused(columns, reason as Refusal) })).filter(({ count }) => count > 0);
+  if (counts.length === 0) return [];
+  const total = counts.reduce((sum, { count }) => sum + count, 0);
+  const what = `${total} of ${columns.count} requests were turned away at limits of their class: ${counts.map(({ name, count }) => `${count} ${name}`).join(', ')}`;
+  return [{ code: 'W-QUEUE-LIMIT', path: 'router.queue.classes', what, hint: 'add workers, or raise the limits' }];
+}
+
+/** In file order. */
+function firstStranded({ refused }: RequestColumns): number {
+  return refused!.indexOf(REFUSALS.indexOf('no_worker') + 1);
+}
+
+/** Labels and taints of workers that nothing asks for. */
+export function taintWarnings(pools: readonly PoolConfig[], { topology, policy }: RouterSpec, hints: Workload['hints']): Problem[] {
+  const asks = policy !== 'recorded' && [...(hints?.values() ?? [])].some(({ requiredTaints, preferredTaints }) => requiredTaints || preferredTaints);
+  if (topology || asks) return [];
+  const tainted = pools.filter(({ workers }) => workers?.some(({ labels, taints }) => labels || taints));
+  return tainted.map(({ name }) => ({ code: 'W-NO-EFFECT', path: `deployment.${name}.workers`, what: 'labels and taints change nothing: no request asks for any, and router.topology is not set' }));
 }
 
 /** Replicas of the frontend that this workload spreads no otherwise than unsaid. */

@@ -4,10 +4,11 @@ import type { Semantics } from '../engine/semantics.js';
 import type { RecordedRoutes } from '../router/recorded.js';
 import type { ForcedChoice } from '../router/router.js';
 import type { EngineSpec, FrontendSpec, KvTransferSpec, ReplicasSpec, RouterSpec } from '../scenario/scenario.js';
+import type { WorkerTraits } from '../scenario/worker-traits.js';
 import type { PassTiming } from '../timing/timing.js';
 import type { DriverMode } from '../workload/driver.js';
 
-/** One pool of equal workers. */
+/** One pool of workers, equal but for their traits. */
 export interface PoolConfig {
   readonly name: string;
   readonly role: 'agg' | 'prefill' | 'decode';
@@ -19,6 +20,8 @@ export interface PoolConfig {
   /** Divisors of prefill time and of decode time; 0 = unscaled. */
   readonly prefillSpeedup: number;
   readonly decodeSpeedup: number;
+  /** What sets some workers apart; absent = all are equal. */
+  readonly workers?: readonly WorkerTraits[];
 }
 
 /** Everything one simulation needs beside its workload. */

@@ -13,6 +13,7 @@ import { timelineOf } from '../metrics/timeline.js';
 import { scenarioHash } from '../scenario/hash.js';
 import type { DeploymentSpec, FrontendSpec, Load, PoolSpec, Scenario } from '../scenario/scenario.js';
 import { gpusPerWorker, layoutOf } from '../scenario/shape.js';
+import { speedShare } from '../scenario/worker-traits.js';
 import { requireModel } from '../timing/catalogue.js';
 import { passStepTimes, stepTimesOf, type StepTimedPool } from '../timing/pool-steps.js';
 import { createTiming, type TimedPool } from '../timing/registry.js';
@@ -24,8 +25,10 @@ import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
 import { loadPolicy } from '../router/module-loader.js';
+import { checkClasses } from '../router/request-classes.js';
 import { readRecordedRoutes } from '../router/recorded.js';
 import { runSimulation, runSimulationAsync } from './run.js';
+import { checkTargets } from './targets.js';
 import { timingRules } from './timing-rules.js';
 
 export interface RunOutcome {
@@ -98,6 +101,8 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
     table = expandBlocks(workload, blockTokens);
     options.blockTables?.set(blockTokens, table);
   }
+  checkTargets(scenario, workload);
+  if (scenario.router.queueClasses) checkClasses(scenario.router.queueClasses, workload);
   const { config, timing } = simulationConfig(scenario, workload);
   return { config: options.pricesDecisions === true ? { ...config, pricesDecisions: true } : config, timing, table };
 }
@@ -126,6 +131,7 @@ export function simulationConfig(scenario: Scenario, workload?: Workload): { rea
       timing: timings[index]!.timing,
       prefillSpeedup: scenario.timing.speedup,
       decodeSpeedup: scenario.timing.speedup * scenario.timing.decodeSpeedup,
+      ...(pool.workers ? { workers: pool.workers } : {}),
     })),
     router: scenario.router,
     ...(scenario.router.routes ? { routes: readRecordedRoutes(scenario.router.routes.path) } : {}),
@@ -192,6 +198,6 @@ function capacities({ deployment }: Scenario, { pools }: SimulationConfig, { req
   return deployment.pools.map((pool, index) => {
     const { timing, prefillSpeedup, decodeSpeedup } = pools[index]!;
     const context = { kvBlocks: pool.kvBlocks, blockTokens: pool.engine.blockTokens, speedup: prefillSpeedup, decodeSpeedup: decodeSpeedup / (prefillSpeedup || 1), ranks: pool.engine.ranks ?? 1 };
-    return poolCapacity(pool, lengths, passStepTimes(timing, context));
+    return poolCapacity(pool, lengths, passStepTimes(timing, context)) * speedShare(pool);
   });
 }

@@ -1,7 +1,7 @@
 import { engineFlavour } from '../engine/registry.js';
 import type { RequestColumns } from '../metrics/observations.js';
 import { BypassRule } from '../router/conditional-disagg.js';
-import { QUEUED, TURNED_AWAY } from '../router/gate.js';
+import { QUEUED } from '../router/gate.js';
 import type { KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
 import { TransferLinks } from './links.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
@@ -22,8 +22,8 @@ export interface HandoffHost {
   bypass(request: number, worker: Worker, overlapTokens: number): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
-  /** Every worker is overloaded. */
-  turnedAway(request: number): void;
+  /** @param answer of the router: `TURNED_AWAY` or `NO_WORKER` */
+  refused(request: number, answer: number): void;
 }
 
 /**
@@ -119,12 +119,12 @@ export class HandoffCoordinator {
     if (chosen !== QUEUED) this.sendToPrefill(request, chosen, this.prefill.router.lastOverlapTokens);
   }
 
-  /** @param chosen a prefill worker, or `TURNED_AWAY` */
+  /** @param chosen a prefill worker, or why there is none (below 0) */
   sendToPrefill(request: number, chosen: number, overlapTokens: number): void {
     const { columns } = this.host;
-    if (chosen === TURNED_AWAY) {
+    if (chosen < 0) {
       this.sourceRejected(request);
-      return this.host.turnedAway(request);
+      return this.host.refused(request, chosen);
     }
     const worker = this.prefill.workers[chosen]!;
     columns.prefillWorker[request] = worker.index;
@@ -138,9 +138,9 @@ export class HandoffCoordinator {
   private askRoom(request: number, reserved: number[]): void {
     const { columns } = this.host;
     const chosen = this.decode.route(request);
-    if (chosen === TURNED_AWAY) {
+    if (chosen < 0) {
       if (!this.reservesFirst) this.releaseSource(request);
-      return this.host.turnedAway(request);
+      return this.host.refused(request, chosen);
     }
     const worker = this.decode.workers[chosen]!;
     columns.decodeWorker[request] = worker.index;

@@ -18,16 +18,16 @@ export interface LaneHost {
 }
 
 /** Nothing that one worker does can be noticed by another, nor change when requests arrive. */
-export function canRunApart({ pools, driver, maxWorkers, check, frontend, maxTimeMs, router, pricesDecisions, replicas }: SimulationConfig, { graph, sessionCount, requestCount }: Workload): boolean {
+export function canRunApart({ pools, driver, maxWorkers, check, frontend, maxTimeMs, router, pricesDecisions, replicas }: SimulationConfig, { graph, sessionCount, requestCount, hints }: Workload): boolean {
   const arrivesByTrace = driver.kind === 'open' && graph === undefined && sessionCount === requestCount;
   // A frontend's requests come out when they do whatever the workers do; whom the router sends where must not depend on them either.
   const isKnown = frontend === undefined || (isBlind(router.policy) && maxTimeMs === null);
   const meetsAtOnce = isKnown && pools[0]!.engine.admission === undefined;
-  return pools.length === 1 && !hasGate(router) && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && pricesDecisions !== true && replicas === undefined && arrivesByTrace && !isOwn(router.policy);
+  return pools.length === 1 && !hasGate(router, hints) && (pools[0]!.engine.ranks ?? 1) === 1 && meetsAtOnce && maxWorkers === undefined && check === undefined && pricesDecisions !== true && replicas === undefined && arrivesByTrace && !isOwn(router.policy);
 }
 
 /** True for policies of one's own: they are told of first tokens and ends in the order of time, over all workers. */
-function isOwn(policy: SimulationConfig['router']['policy']): boolean {
+export function isOwn(policy: SimulationConfig['router']['policy']): boolean {
   return policy === 'module' || policy === 'exec';
 }
 

@@ -1,9 +1,11 @@
 import { chargedMs } from '../core/nanoseconds.js';
 import type { EngineGauge, SeeProgress } from '../engine/engine.js';
 import type { SimulationClock, WorkerView } from '../router/worker-view.js';
+import { slowdownOf } from '../scenario/worker-traits.js';
 import { clearPrompts, emptyPass, noteLengths, type PassShape } from '../timing/timing.js';
 import type { Workload } from '../workload/workload.js';
 import type { PoolConfig } from './config.js';
+import { speedupsOf, type Speedups } from './speedups.js';
 import type { Worker } from './worker-pool.js';
 
 /** A pool's workers as its router may look at them. */
@@ -16,6 +18,8 @@ export class PoolView implements WorkerView {
   readonly passTokens: number;
   private readonly seen: EngineGauge = { running: 0, usedBlocks: 0 };
   private readonly shape: PassShape;
+  /** Of each worker up to the last one that is set apart; the others have those of the pool. */
+  private readonly speedups: readonly Speedups[];
 
   constructor(
     private readonly config: PoolConfig,
@@ -31,6 +35,8 @@ export class PoolView implements WorkerView {
     this.maxRunning = engine.maxNumSeqs;
     this.passTokens = engine.sglang ? Math.min(engine.sglang.chunkedPrefillSize, engine.sglang.maxPrefillTokens) : engine.maxNumBatchedTokens;
     this.shape = emptyPass(kvBlocks, engine.blockTokens);
+    const apart = Math.max(-1, ...(config.workers ?? []).flatMap(({ of }) => of));
+    this.speedups = Array.from({ length: apart + 1 }, (_, worker) => speedupsOf(config, slowdownOf(config.workers, worker)));
   }
 
   now(): number {
@@ -58,8 +64,8 @@ export class PoolView implements WorkerView {
     return endMs === Infinity ? now : endMs;
   }
 
-  promptMs(starts: ArrayLike<number>, ends: ArrayLike<number>, count: number): number {
-    const { timing, prefillSpeedup } = this.config;
+  promptMs(starts: ArrayLike<number>, ends: ArrayLike<number>, count: number, worker: number): number {
+    const { timing } = this.config;
     const { shape } = this;
     clearPrompts(shape);
     shape.decodeRequests = shape.groupDecodeRequests = shape.decodeContextTokens = shape.decodeLongestTokens = shape.occupiedBlocks = 0;
@@ -74,11 +80,11 @@ export class PoolView implements WorkerView {
       if (timing.readsLengths) noteLengths(shape, start, end);
     }
     shape.groupPrefillTokens = shape.prefillEndTokens - shape.prefillStartTokens;
-    return count === 0 ? 0 : chargedMs(timing.prefillMs(shape), prefillSpeedup);
+    return count === 0 ? 0 : chargedMs(timing.prefillMs(shape), this.speedupsOf(worker).prefillSpeedup);
   }
 
-  decodeMs(requests: number, contextTokens: number): number {
-    const { timing, decodeSpeedup } = this.config;
+  decodeMs(requests: number, contextTokens: number, worker: number): number {
+    const { timing } = this.config;
     const { shape } = this;
     clearPrompts(shape);
     shape.groupPrefillTokens = 0;
@@ -86,6 +92,10 @@ export class PoolView implements WorkerView {
     shape.decodeContextTokens = contextTokens;
     shape.decodeLongestTokens = requests === 0 ? 0 : Math.ceil(contextTokens / requests);
     shape.occupiedBlocks = Math.min(this.kvBlocks, Math.ceil(contextTokens / shape.blockTokens));
-    return requests === 0 ? 0 : chargedMs(timing.decodeMs(shape), decodeSpeedup);
+    return requests === 0 ? 0 : chargedMs(timing.decodeMs(shape), this.speedupsOf(worker).decodeSpeedup);
+  }
+
+  private speedupsOf(worker: number): Speedups {
+    return this.speedups[Math.floor(worker / (this.config.engine.ranks ?? 1))] ?? this.config;
   }
 }

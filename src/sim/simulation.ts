@@ -1,14 +1,16 @@
 import { SIGNAL } from '../engine/engine.js';
 import type { PricedDecision } from '../metrics/decision-regret.js';
-import { STATUS, type Observations, type StatusCode } from '../metrics/observations.js';
+import { STATUS, type Observations, type Refusal, type StatusCode } from '../metrics/observations.js';
 import { createRequestColumns } from '../metrics/requests.js';
 import { ReplicaBalance } from '../router/balance.js';
-import { QUEUED, TURNED_AWAY } from '../router/gate.js';
+import { isConstrained as hasConstraints } from '../router/constraints.js';
+import { limitsOf } from '../router/admission-queue.js';
+import { NO_WORKER, QUEUED, TURNED_AWAY } from '../router/gate.js';
 import { FollowedRoutes } from '../router/recorded.js';
 import { Driver } from '../workload/driver.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
-import { admissionWarnings, checkConservation, replicaWarnings, runWarnings } from './closing.js';
+import { admissionWarnings, checkConservation, replicaWarnings, runWarnings, taintWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
 import { beginRanks, endOf, letIn } from './group-passes.js';
@@ -16,6 +18,7 @@ import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
 import { PassCalendar, sortByRank } from './pass-calendar.js';
 import { Recorder } from './recorder.js';
+import { requestConstraints } from './request-constraints.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
 
 /** Nothing is handed over. */
@@ -52,6 +55,8 @@ export class Simulation {
   /** Times that workers were started in this instant. */
   private startRound = 0;
   private rejections = 0;
+  /** Why a router may refuse requests. */
+  private readonly refusals: readonly Refusal[];
   private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
   private readonly checker: SimulationChecker | null;
@@ -67,7 +72,9 @@ export class Simulation {
     private readonly workload: Workload,
     table: BlockTable,
   ) {
-    this.columns = createRequestColumns(workload.requestCount, config.router);
+    const isConstrained = config.router.topology !== undefined || hasConstraints(config.router.policy, workload.hints);
+    this.refusals = [...(config.router.overload ? (['overload'] as const) : []), ...(isConstrained ? (['no_worker'] as const) : []), ...limitsOf(config.router)];
+    this.columns = createRequestColumns(workload.requestCount, config.router, this.refusals.length > 0);
     this.columns.promptTokens.set(workload.promptTokens);
     this.columns.requestedOutputTokens.set(workload.outputTokens);
     this.columns.session.set(workload.session);
@@ -78,7 +85,7 @@ export class Simulation {
     this.priced = config.pricesDecisions ? [] : null;
     const clock = { now: () => this.nowMs, begun: () => this.passesBegun() };
     this.balance = config.replicas ? new ReplicaBalance(config.replicas, workload, Number(config.routerSeed)) : null;
-    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed, this.priced, this.balance));
+    this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed, this.priced, this.balance, isConstrained ? requestConstraints(pool, config, workload.hints, this.columns.prefillWorker) : null));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
     for (const pool of this.pools) for (const group of pool.groups) this.calendar.register(group);
     this.entry = this.pools[0]!;
@@ -155,6 +162,7 @@ export class Simulation {
     const plays = this.driver.plays();
     return {
       requests: this.columns,
+      ...(this.refusals.length > 0 ? { refusals: this.refusals } : {}),
       ...(this.config.warmupRequests === undefined ? {} : { warmupRequests: this.config.warmupRequests }),
       pauses: this.recorder.pauses,
       gaps: this.recorder.gaps,
@@ -166,7 +174,7 @@ export class Simulation {
       ...(plays && { plays }),
       ...(this.followed && { decisions: this.followed.seen() }),
       ...(this.priced && { priced: this.priced }),
-      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router), ...replicaWarnings(this.workload, this.config.replicas)],
+      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router, this.handoff !== null), ...taintWarnings(this.config.pools, this.config.router, this.workload.hints), ...replicaWarnings(this.workload, this.config.replicas)],
     };
   }
 
@@ -193,7 +201,7 @@ export class Simulation {
           this.send(request, worker, overlapTokens);
         },
         impossible: (request) => this.end(request, STATUS[this.config.impossibleHandoff]),
-        turnedAway: (request) => this.turnAway(request),
+        refused: (request, answer) => this.refuse(request, answer),
       },
       prefill!,
       decode,
@@ -311,8 +319,8 @@ export class Simulation {
     if (this.frontend) this.columns.routerMs[request] = this.nowMs;
     if (this.handoff) return this.handoff.arrive(request);
     const chosen = this.entry.route(request);
-    if (chosen === TURNED_AWAY) this.turnAway(request);
-    else if (chosen !== QUEUED) this.send(request, this.entry.workers[chosen]!, this.entry.router.lastOverlapTokens);
+    if (chosen >= 0) this.send(request, this.entry.workers[chosen]!, this.entry.router.lastOverlapTokens);
+    else if (chosen !== QUEUED) this.refuse(request, chosen);
   }
 
   /** Requests that waited at a router and may go now. */
@@ -323,17 +331,17 @@ export class Simulation {
         const { request, worker, overlapTokens, waitedMs } = released[i]!;
         this.columns.routerQueueMs![request] = waitedMs;
         if (this.handoff) this.handoff.sendToPrefill(request, worker, overlapTokens);
-        else if (worker === TURNED_AWAY) this.turnAway(request);
+        else if (worker < 0) this.refuse(request, worker);
         else this.send(request, this.entry.workers[worker]!, overlapTokens);
       }
       released.length = 0;
     }
   }
 
-  /** Every worker is overloaded. */
-  private turnAway(request: number): void {
-    this.columns.overloaded![request] = 1;
-    this.recorder.ended(request, this.nowMs, STATUS.rejected);
+  /** @param answer of the router: `TURNED_AWAY`, `NO_WORKER`, or `QUEUE_FULL` and less */
+  private refuse(request: number, answer: number): void {
+    this.columns.refused![request] = TURNED_AWAY - answer + 1;
+    this.recorder.ended(request, this.nowMs, answer === NO_WORKER ? STATUS.failed : STATUS.rejected);
     this.driver.ended(request, this.nowMs, false);
   }
 

@@ -7,6 +7,7 @@ import type { PricedDecision } from '../metrics/decision-regret.js';
 import type { PoolObservations } from '../metrics/observations.js';
 import type { Outlook, PoolSize } from '../router/conditional-disagg.js';
 import type { ReplicaBalance } from '../router/balance.js';
+import type { RequestConstraints } from '../router/constraints.js';
 import { hasGate, RouterGate, type PoolGate } from '../router/gate.js';
 import { PricedRouter } from '../router/priced.js';
 import type { FollowedRoutes } from '../router/recorded.js';
@@ -14,10 +15,12 @@ import { ReplicaGates } from '../router/replica-gates.js';
 import { RouterReplicas } from '../router/replicas.js';
 import { POLICIES, type Router, type RouterSetup } from '../router/router.js';
 import { replicaDraws, type Wyrand } from '../router/wyrand.js';
+import { slowdownOf, traitsOf } from '../scenario/worker-traits.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import type { SimulationClock } from '../router/worker-view.js';
 import type { PoolConfig, SimulationConfig } from './config.js';
 import { PoolView } from './pool-view.js';
+import { speedupsOf } from './speedups.js';
 
 /**
  * One worker as the simulation sees it; with data-parallel ranks one rank of it, numbered
@@ -94,7 +97,7 @@ export class CacheEvents implements CacheListener {
 
 const DEAF: CacheListener = { stored: () => undefined, removed: () => undefined };
 
-/** Equal workers behind one router. Workers may be added and drained while the run goes on. */
+/** Workers behind one router, equal but for their traits. They may be added and drained while the run goes on. */
 export class WorkerPool {
   readonly workers: Worker[] = [];
   readonly groups: WorkerGroup[] = [];
@@ -128,6 +131,8 @@ export class WorkerPool {
     followed: FollowedRoutes | null,
     priced: PricedDecision[] | null,
     private readonly balance: ReplicaBalance | null,
+    /** What requests ask of its workers; null = nothing. */
+    private readonly constraints: RequestConstraints | null,
   ) {
     this.ranks = config.engine.ranks ?? 1;
     this.sequences = new Sequences(workload.promptTokens, workload.outputTokens, table);
@@ -145,7 +150,10 @@ export class WorkerPool {
       random: (this.draws[replica] ??= replicaDraws(simulation.routerSeed, config.role, replica)),
       stream: (name) => randomStream(Number(simulation.routerSeed), `router ${config.role} ${replica === 0 ? '' : `replica ${replica} `}${name}`),
       view,
+      asked: workload,
+      ...(config.workers ? { isCpu: (place) => traitsOf(config.workers, Math.floor(place / this.ranks))?.device === 'cpu' } : {}),
       ...(forced ? { forced } : {}),
+      ...(constraints ? { constraints } : {}),
       ...(followed ? { followed } : {}),
       ...(balance ? { inFlightOn: (worker) => this.replicas!.inFlight[worker]! } : {}),
     });
@@ -155,7 +163,7 @@ export class WorkerPool {
     const router = this.replicas ?? routers[0]!;
     this.priced = priced ? new PricedRouter(router, setupOf(0), priced) : null;
     this.router = this.priced ?? router;
-    this.gate = hasGate(simulation.router) ? this.gateFor(view) : null;
+    this.gate = hasGate(simulation.router, workload.hints) ? this.gateFor(view) : null;
     for (let replica = 0; replica < config.replicas; replica++) this.makeReady(this.add(0));
     this.fewest = this.most = config.replicas;
   }
@@ -175,7 +183,7 @@ export class WorkerPool {
 
   private createGate(view: PoolView, router: Router): RouterGate {
     const { engine, kvBlocks, role } = this.config;
-    const { promptTokens, session, sessionCount, priority, strictPriority } = this.workload;
+    const { promptTokens, session, sessionCount, priority, strictPriority, hints } = this.workload;
     return new RouterGate(router, {
       spec: this.simulation.router,
       role,
@@ -186,10 +194,12 @@ export class WorkerPool {
       sessionCount,
       ...(priority ? { priority } : {}),
       ...(strictPriority ? { strictPriority } : {}),
+      ...(hints ? { hints } : {}),
       batchTokens: engine.sglang?.maxPrefillTokens ?? engine.maxNumBatchedTokens,
       kvBlocks,
       now: () => view.now(),
       usedBlocks: (worker) => view.gauge(worker).usedBlocks,
+      ...(this.constraints ? { constraints: this.constraints } : {}),
     });
   }
 
@@ -206,8 +216,9 @@ export class WorkerPool {
   }
 
   private createRank(group: WorkerGroup, index: number): Worker {
-    const { engine, kvBlocks, timing, prefillSpeedup, decodeSpeedup, role } = this.config;
+    const { engine, kvBlocks, timing, role, workers } = this.config;
     const { semantics } = this.simulation;
+    const { prefillSpeedup, decodeSpeedup } = speedupsOf(this.config, slowdownOf(workers, group.index));
     const listener = this.router.cacheListener(index) ?? DEAF;
     const cacheEvents = new CacheEvents(listener, this.simulation.router.indexVisible === 'pass_start', this.table.blockCount);
     const core = (this.simulation.createEngine ?? createEngine)(
@@ -237,7 +248,7 @@ export class WorkerPool {
     };
   }
 
-  /** The worker for a request, or `QUEUED` or `TURNED_AWAY`. */
+  /** The worker for a request, `QUEUED`, or why it is refused. */
   route(request: number): number {
     return (this.gate ?? this.router).route(request);
   }

@@ -4,6 +4,7 @@ import type { Report } from '../metrics/report.js';
 import type { RunSeries } from '../metrics/series.js';
 import type { Candidate, Scenario, Sweep } from '../scenario/scenario.js';
 import { loadPolicy } from '../router/module-loader.js';
+import { checkClasses } from '../router/request-classes.js';
 import { prepareWorkload } from '../sim/execute.js';
 import { expandBlocks } from '../workload/expand.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
@@ -101,6 +102,7 @@ async function shareWorkload(users: readonly Scenario[]): Promise<SharedWorkload
   // A module that cannot be loaded is told of before anything runs.
   for (const { router } of users) await loadPolicy(router);
   const workload = await prepareWorkload(users[0]!);
+  for (const { router } of users) if (router.queueClasses) checkClasses(router.queueClasses, workload);
   const sizes = new Set(users.map((scenario) => scenario.deployment.pools[0]!.engine.blockTokens));
   return { workload, blockTables: new Map([...sizes].map((size) => [size, expandBlocks(workload, size)])) };
 }

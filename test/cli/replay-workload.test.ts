@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { loadReplayWorkload, simulateReplay } from '../../src/cli/replay.js';
 import { addReplayFlags, planReplay, type ReplayPlan } from '../../src/cli/replay-flags.js';
+import type { Observations } from '../../src/metrics/observations.js';
 import { problemOf, temporaryFile } from '../workload/support.js';
 
 function plan(...argv: string[]): ReplayPlan {
@@ -51,6 +52,21 @@ describe('which workload a replay runs', () => {
     const record = { schema: 'dynamo.request.trace.v1', event_type: 'request_end', event_time_unix_ms: 9, agent_context: { session_id: 's' }, request: { request_id: 'a', output_tokens: 1, request_received_ms: 1, replay: { trace_block_size: 4, input_length: 4, input_sequence_hashes: [1] } } };
     const made = plan(temporaryFile(JSON.stringify(record)), '--trace-format', 'dynamo', '--replay-concurrency', '2');
     expect(await problemOf(() => loadReplayWorkload(made))).toMatchObject({ code: 'E-COMBINATION' });
+  });
+
+  it('rows may replace settings of the router; equal ones change nothing, those without effect are named', async () => {
+    const row = (timestamp: number, ids: readonly number[], override?: object): string => JSON.stringify({ timestamp, input_length: 16 * ids.length, output_length: 200, hash_ids: ids, ...(override && { router_config_override: override }) });
+    const replay = async (override?: object): Promise<Observations> => {
+      const path = temporaryFile([row(0, [1, 2, 3, 4]), row(200, [1, 2, 3, 4, 5], override)].join('\n'));
+      const made = plan(path, '--trace-block-size', '16', '--num-workers', '2', '--router-mode', 'kv_router', '--extra-engine-args', '{"block_size": 16}');
+      return simulateReplay(made, await loadReplayWorkload(made));
+    };
+    const workers = ({ requests }: Observations): number[] => [...requests.decodeWorker];
+    const plain = await replay();
+    expect(new Set(workers(plain)).size).toBe(1);
+    expect(await replay({ overlap_score_credit: 1, prefill_load_scale: 1, router_temperature: 0, assume_kv_reuse: true, track_prefill_tokens: true })).toEqual(plain);
+    expect(new Set(workers(await replay({ overlap_score_credit: 0, assume_kv_reuse: false }))).size).toBe(2);
+    expect((await replay({ shared_cache_multiplier: 1 })).warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'router_config_override.shared_cache_multiplier' }]);
   });
 
   it('a delta turn that cannot run is rejected, and the prompts after it are named', async () => {

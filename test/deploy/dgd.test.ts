@@ -5,7 +5,7 @@ import { InputError } from '../../src/core/problem.js';
 import { generateDgd, type DgdOptions } from '../../src/deploy/dgd.js';
 import { validateDgd } from '../../src/deploy/validate.js';
 import { componentsOf, flagValue, type ComponentView } from '../../src/deploy/view.js';
-import type { Quant, RouterSpec, Scenario } from '../../src/scenario/scenario.js';
+import type { PoolSpec, Quant, RouterSpec, Scenario, TopologySpec } from '../../src/scenario/scenario.js';
 import { crdErrors, hasCrds } from './crd.js';
 import { DISAGG, pool, scenario, scenarios } from './scenarios.js';
 
@@ -249,6 +249,26 @@ describe('router', () => {
   });
 });
 
+describe('workers that differ', () => {
+  const mixed = (workers: PoolSpec['workers'], router: Partial<RouterSpec> = {}): Scenario => scenario({ pools: [pool('agg', 2, 4, {}, { workers: workers! })], router });
+  it.each([
+    [[{ of: [0], slowdown: 2 }], {}, 'deployment.agg.workers.slowdown: the pods of a component are equal: a manifest cannot slow some of them down; deploy without slowdown'],
+    [[{ of: [1], taints: ['gold'] }], {}, 'deployment.agg.workers.taints: workers of a deployment get taints from the labels of their nodes only; write them as labels, and label the nodes'],
+    [[{ of: [1], device: 'cpu' as const }], { policy: 'device_aware' as const, deviceRatio: 8 }, 'deployment.agg.workers.device: the pods of a component are equal, and a manifest for CPU workers is not supported; deploy the GPU workers alone, with policy least_loaded'],
+  ])('%j with %j are refused', (workers, router, message) => {
+    expect(refusal(mixed(workers, router), { dynamoVersion: '1.2.0' })).toBe(`error E-UNSUPPORTED: ${message}`);
+  });
+  it('their labels are the cluster\'s to give', () => {
+    const plain = generateDgd(scenario({ pools: [pool('agg', 2, 4)] }));
+    const labelled = generateDgd(mixed([{ of: [0], labels: { zone: 'a' } }]));
+    expect(labelled.manifest).toEqual(plain.manifest);
+    expect(labelled.warnings).toContainEqual({ code: 'W-COMPAT', path: 'deployment.agg.workers.labels', what: 'workers have the labels of the nodes they land on, which the cluster chooses', hint: 'label the nodes so' });
+  });
+  it('a mode by devices came with 1.2', () => {
+    expect(refusal(mixed([{ of: [1], device: 'cpu' }], { policy: 'device_aware', deviceRatio: 8 }), { dynamoVersion: '1.1.0' })).toContain('router.policy: Dynamo 1.1.0 cannot be given policy device_aware; deploy with --dynamo 1.2.0 or newer');
+  });
+});
+
 describe('requests that skip the prefill workers', () => {
   it.each([
     [{ policy: 'isl_bounding' as const, islTokens: 512, ratio: 0.5 }, '--router-conditional-disagg --router-conditional-disagg-policy isl_bounding --router-conditional-disagg-eff-isl-threshold 512 --router-conditional-disagg-eff-isl-ratio-threshold 0.5'],
@@ -258,6 +278,22 @@ describe('requests that skip the prefill workers', () => {
     expect(component(source, 'Frontend', { dynamoVersion: '1.4.0' }).words.join(' ').endsWith(words)).toBe(true);
     expect(component(source, 'VllmDecodeWorker', { dynamoVersion: '1.4.0' }).words).toContain('--kv-events-config');
     expect(component(scenario({ pools: DISAGG }), 'VllmDecodeWorker', { dynamoVersion: '1.4.0' }).words).not.toContain('--kv-events-config');
+  });
+});
+
+describe('KV transfers that stay in a domain', () => {
+  const policy = (topology: TopologySpec, dynamoVersion = '1.4.0'): unknown => generateDgd(scenario({ pools: DISAGG, router: { topology } }), { dynamoVersion }).manifest;
+  it('are a transfer policy of the deployment', () => {
+    expect(policy({ domains: ['zone'] })).toMatchObject({ spec: { experimental: { kvTransferPolicy: { domain: 'zone', labelKey: 'topology.kubernetes.io/zone', enforcement: 'required' } } } });
+    expect(policy({ domains: ['host'], weight: 0.8 }, '1.2.0')).toMatchObject({ spec: { experimental: { kvTransferPolicy: { domain: 'host', labelKey: 'kubernetes.io/hostname', enforcement: 'preferred', preferredWeight: 0.8 } } } });
+    expect(JSON.stringify(generateDgd(scenario({ pools: DISAGG })).manifest)).not.toContain('kvTransferPolicy');
+  });
+  it.each<[TopologySpec, string, string]>([
+    [{ domains: ['zone'] }, '1.1.0', 'router.topology: Dynamo 1.1.0 cannot be given a KV transfer policy; deploy with --dynamo 1.2.0 or newer'],
+    [{ domains: ['zone', 'host'] }, '1.4.0', 'router.topology.domains: a KV transfer policy has one domain'],
+    [{ domains: ['rack'] }, '1.4.0', "router.topology.domains: no node label is known for domain 'rack'; deployable are region, zone, host"],
+  ])('%j on Dynamo %s is refused', (topology, dynamoVersion, message) => {
+    expect(refusal(scenario({ pools: DISAGG, router: { topology } }), { dynamoVersion })).toContain(`error E-UNSUPPORTED: ${message}`);
   });
 });
 

@@ -11,7 +11,7 @@ import { distinct, tokens, workloadOf } from '../support/simulate.js';
 function outputLoadOf(prompts: readonly (readonly number[])[], expected: number | null, assumeKvReuse = true) {
   const workload = workloadOf(prompts.map((ids) => ({ ids, output: 1 })));
   const progress = new Map<number, number>();
-  const load = new OutputLoad(expandBlocks(workload, 16), 1, { ...REPLAY_ROUTER, assumeKvReuse }, {
+  const load = new OutputLoad(expandBlocks(workload, 16), 1, { own: { ...REPLAY_ROUTER, assumeKvReuse }, replaced: null }, {
     promptTokens: workload.promptTokens,
     eachProgress: (_worker, see) => progress.forEach((generated, request) => see(request, 0, generated)),
     ...(expected === null ? {} : { expectedTokens: new Int32Array(prompts.length).fill(expected) }),

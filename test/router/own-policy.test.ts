@@ -8,6 +8,7 @@ import { InputError } from '../../src/core/problem.js';
 import { loadPolicy } from '../../src/router/module-loader.js';
 import type { Candidate, RouteRequest } from '../../src/router/policy.js';
 import type { RouterSpec } from '../../src/scenario/scenario.js';
+import type { RequestHints } from '../../src/workload/request-hints.js';
 import { drive } from '../../src/sim/drive.js';
 import { problemOf } from '../support/refused.js';
 import { distinct, rowsOf, simulationOf, tokens, workloadOf, type LiteralRequest, type Setup } from '../support/simulate.js';
@@ -44,6 +45,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 /** Answers hello, and routes by an expression over `m`. */
 const routing = (expression: string): string => `(m, seen) => m.type === 'hello' ? { type: 'ready' } : m.type === 'route' ? withId(m.id, ${expression}) : undefined`;
 
+const HINTS: RequestHints = { policyClass: 'gold', preferredTaints: { dryRun: 0.5 }, allowedWorkers: [2], expectedOutputTokens: 9, retainMs: 5, override: { overlapScoreCredit: 2, temperature: 0 } };
+const HINTED: readonly LiteralRequest[] = [{ ids: distinct(8), output: 3, hints: HINTS, priority: -1.5, strictPriority: 2 }, { ids: distinct(8), output: 3, arrivalMs: 90 }];
 const PREFIX = tokens(1, 16);
 const REQUESTS: readonly LiteralRequest[] = [0, 1, 2, 3, 4, 5].map((i) => ({ ids: [...PREFIX, ...distinct(8)], output: 3, arrivalMs: i * 7 }));
 
@@ -94,6 +97,18 @@ describe('a policy module', () => {
     expect(second!.nowMs).toBe(17);
     expect(second!.candidates[0]).toMatchObject({ cachedBlocks: 4, cachedTokens: 16, activePrefillTokens: 0, activeBlocks: 6, addedBlocks: 2, activeRequests: 1, runningRequests: 1 });
     expect(second!.candidates[1]).toMatchObject({ cachedBlocks: 0, activeRequests: 0, addedBlocks: 6 });
+  });
+
+  it('sees what a row asks of routers, and nothing where it asks nothing', async () => {
+    const seen: (RouteRequest['hints'] | undefined)[] = [];
+    Object.assign(globalThis, { seen });
+    const spec = await moduleOf('export const select = (request, candidates) => { globalThis.seen.push(request.hints); return candidates[0]; };');
+    const { retainMs: _forCaches, ...asked } = HINTS;
+    expect(workers(spec, {}, HINTED)).toEqual([2, 0]);
+    expect(seen).toEqual([{ ...asked, priority: -1.5, strictPriority: 2 }, undefined]);
+    const simulation = simulationOf(workloadOf(HINTED), { workers: 3, router: spec });
+    drive(simulation);
+    expect(simulation.observe().warnings.map(({ path }) => path)).toEqual(['nvext.cache_control']);
   });
 
   it('hears of first tokens and ends in the order of time', async () => {
@@ -189,6 +204,13 @@ describe('a router process', { timeout: 30_000 }, () => {
     // The last request is far behind the others: by then all have been told of.
     const counting = routing("({ worker: m.id < 5 ? 0 : seen.filter(({ type }) => type === 'first_token').length === 5 && seen.filter(({ type }) => type === 'finished').length === 5 ? 2 : 1 })");
     expect(workers(program(counting), {}, REQUESTS.map((request, i) => (i === 5 ? { ...request, arrivalMs: 10_000 } : request)))).toEqual([0, 0, 0, 0, 0, 2]);
+  });
+
+  it('is told what a row asks of routers', () => {
+    const asked = { policy_class: 'gold', preferred_taints: { dryRun: 0.5 }, allowed_workers: [2], expected_output_tokens: 9, priority: -1.5, strict_priority: 2, override: { overlap_score_credit: 2, temperature: 0 } };
+    const sorted = 'Object.entries(m.hints ?? {}).sort()';
+    const isAsked = `JSON.stringify(${sorted}) === ${JSON.stringify(JSON.stringify(Object.entries(asked).sort()))}`;
+    expect(workers(program(routing(`({ worker: m.id === 0 ? (${isAsked} ? 2 : 99) : 'hints' in m ? 99 : 1 })`)), {}, HINTED)).toEqual([2, 1]);
   });
 
   it('is told what a module is told', () => {

@@ -53,7 +53,7 @@ describe('a queue', () => {
         list.forEach(({ score, worker }, request) => queue.push(request, score, worker));
         expect([...queue.requests()].sort((a, b) => a - b)).toEqual(list.map((_, request) => request));
         const seen: number[] = [];
-        for (let request = queue.first((worker) => open.includes(worker)); request >= 0; request = queue.first((worker) => open.includes(worker))) {
+        for (let request = queue.first((_, worker) => open.includes(worker)); request >= 0; request = queue.first((_, worker) => open.includes(worker))) {
           expect(queue.boundTo).toBe(list[request]!.worker);
           seen.push(request);
           queue.pop();
@@ -73,7 +73,7 @@ describe('a queue', () => {
     queue.push(2, 9, 2);
     queue.release(2);
     const order: number[] = [];
-    for (let request = queue.first((worker) => worker < 0); request >= 0; request = queue.first((worker) => worker < 0)) {
+    for (let request = queue.first((_, worker) => worker < 0); request >= 0; request = queue.first((_, worker) => worker < 0)) {
       order.push(request);
       queue.pop();
     }

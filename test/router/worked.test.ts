@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { parseRouterConfig, REPLAY_ROUTER } from '../../src/scenario/dynamo/router-config.js';
 import type { RouterSpec } from '../../src/scenario/scenario.js';
 import { ActiveLoad } from '../../src/router/active-load.js';
-import { kvCost, roleSpec, type CostInputs } from '../../src/router/kv.js';
+import { kvCost, type CostInputs } from '../../src/router/kv.js';
+import { roleSpec } from '../../src/router/request-specs.js';
 import { POLICIES, type Router, type RouterSetup } from '../../src/router/router.js';
 import { choose, softmax } from '../../src/router/selection.js';
 import { Wyrand } from '../../src/router/wyrand.js';
@@ -105,7 +106,7 @@ describe('W7: active blocks', () => {
   };
 
   it('shared prefixes count once', () => {
-    const load = new ActiveLoad(table, 1, REPLAY_ROUTER);
+    const load = new ActiveLoad(table, 1, { own: REPLAY_ROUTER, replaced: null });
     load.add(0, 0, 48);
     load.add(1, 0, 16);
     expect(load.blocks[0]).toBe(4);
@@ -119,7 +120,7 @@ describe('W7: active blocks', () => {
   });
 
   it('without reuse every block counts', () => {
-    const load = new ActiveLoad(table, 1, { ...REPLAY_ROUTER, assumeKvReuse: false });
+    const load = new ActiveLoad(table, 1, { own: { ...REPLAY_ROUTER, assumeKvReuse: false }, replaced: null });
     load.add(0, 0, 48);
     load.add(1, 0, 48);
     expect(load.blocks[0]).toBe(6);
@@ -127,7 +128,7 @@ describe('W7: active blocks', () => {
   });
 
   it('prompt tokens count until the first token; unknown requests are ignored', () => {
-    const load = new ActiveLoad(table, 2, REPLAY_ROUTER);
+    const load = new ActiveLoad(table, 2, { own: REPLAY_ROUTER, replaced: null });
     load.add(0, 1, 48);
     load.add(1, 1, 16);
     expect([...load.prefillTokens]).toEqual([0, 64]);

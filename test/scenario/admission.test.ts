@@ -34,7 +34,7 @@ describe('what a router holds back, turns away or keeps together', () => {
     ['policy: kv, queue: {policy: lcfs}', "E-MISSING: router.queue.threshold: required; add 'threshold: 1'"],
     ['policy: kv, queue: {threshold: -1}', 'E-RANGE: router.queue.threshold'],
     ['policy: kv, queue: {threshold: 1, policy: lifo}', 'E-ENUM: router.queue.policy'],
-    ['policy: kv, queue: {threshold: 1, classes: a.yaml}', 'E-UNSUPPORTED: router.queue.classes'],
+    ['policy: kv, queue: {classes: a.yaml}', 'E-FILE: router.queue.classes'],
     ['policy: kv, queue: on', 'E-ENUM: router.queue'],
     ['overload: {}', 'E-MISSING: router.overload: no limit is set'],
     ['overload: {decode_blocks: 2}', 'E-RANGE: router.overload.decode_blocks'],

@@ -42,8 +42,6 @@ describe('policies with settings of their own', () => {
     ['{policy: cache_aware, cache_aware: {eviction_interval: none, max_tree_size: 5}}', /E-NO-EFFECT: router.cache_aware.max_tree_size: nothing is forgotten/],
     ['{policy: cache_aware, cache_aware: {eviction_interval: 0 s}}', /E-RANGE: router.cache_aware.eviction_interval/],
     ['{policy: cache_aware, cache_aware: {cache_threshold: 2}}', /E-RANGE: router.cache_aware.cache_threshold/],
-    ['direct', /E-UNSUPPORTED: router.policy: 'direct' is not supported yet/],
-    ['device_aware', /E-UNSUPPORTED: router.policy: 'device_aware' is not supported yet/],
   ])('%s is refused', (text, expected) => {
     expect(problemsOf(() => routed(text)).join('\n')).toMatch(expected);
   });

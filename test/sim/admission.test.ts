@@ -104,10 +104,10 @@ describe('sessions that stay', () => {
   });
 
   it('say which hints nobody reads, and on how many rows', () => {
-    const { warnings } = run([prompt({ hints: { requiredTaints: ['a'], worker: 1 } }), prompt(), prompt({ hints: { worker: 0 } })], {});
+    const { warnings } = run([prompt({ hints: { retainMs: 5, prefillWorker: 1 } }), prompt(), prompt({ hints: { prefillWorker: 0 } })], {});
     expect(warnings.map(({ code, path, what }) => [code, path, what.slice(0, 11)])).toEqual([
-      ['W-NO-EFFECT', 'routing_constraints.required_taints', 'on 1 row of'],
-      ['W-NO-EFFECT', 'nvext.backend_instance_id', 'on 2 rows o'],
+      ['W-NO-EFFECT', 'nvext.cache_control', 'on 1 row of'],
+      ['W-NO-EFFECT', 'nvext.prefill_worker_id', 'on 2 rows o'],
     ]);
   });
 });
@@ -138,7 +138,7 @@ describe('random worlds', () => {
         const stepped = finish(new Simulation({ ...config, check }, workload, expandBlocks(workload, config.pools[0]!.engine.blockTokens)));
         verifySame(check, stepped, plain);
         queued += plain.requests.routerQueueMs?.filter((ms) => ms > 0).length ?? 0;
-        refused += plain.requests.overloaded?.filter((each) => each === 1).length ?? 0;
+        refused += plain.requests.refused?.filter((each) => each === 1).length ?? 0;
       }),
       { numRuns: 300 },
     );

@@ -150,7 +150,7 @@ describe('random worlds', () => {
         const plain = finish(simulation);
         verifySame(check, finish(new Simulation({ ...config, check }, workload, expandBlocks(workload, config.pools[0]!.engine.blockTokens))), plain);
         queued += plain.requests.routerQueueMs?.filter((ms) => ms > 0).length ?? 0;
-        refused += plain.requests.overloaded?.filter((each) => each === 1).length ?? 0;
+        refused += plain.requests.refused?.filter((each) => each === 1).length ?? 0;
         if (config.maxTimeMs !== null) return;
         expect(plain.requests.status.includes(STATUS.unfinished)).toBe(false);
         // Whatever is still on its way is a message that frees what was booked.

@@ -2,6 +2,7 @@ import { semanticsOf, type Semantics } from '../../src/engine/semantics.js';
 import type { Observations, StatusCode } from '../../src/metrics/observations.js';
 import type { EngineSpec, Fidelity, FrontendSpec, KvTransferSpec, ReplicasSpec, RouterSpec } from '../../src/scenario/scenario.js';
 import { REPLAY_ROUTER } from '../../src/scenario/dynamo/router-config.js';
+import type { WorkerTraits } from '../../src/scenario/worker-traits.js';
 import type { PoolConfig, SimulationConfig } from '../../src/sim/config.js';
 import { Simulation } from '../../src/sim/simulation.js';
 import { fixedTiming } from '../../src/timing/fixed.js';
@@ -91,6 +92,8 @@ export interface Setup {
   readonly workers?: number | readonly [number, number];
   /** What the decode pool has otherwise. */
   readonly decode?: { readonly engine?: Partial<EngineSpec>; readonly kvBlocks?: number };
+  /** What sets workers of a pool apart. */
+  readonly traits?: Partial<Record<PoolConfig['role'], readonly WorkerTraits[]>>;
   readonly router?: Partial<RouterSpec>;
   readonly kvTransfer?: Partial<KvTransferSpec>;
   readonly frontend?: FrontendSpec;
@@ -115,6 +118,7 @@ export function configOf(setup: Setup): SimulationConfig {
       timing: setup.timing ?? FIXED,
       prefillSpeedup: setup.speedup ?? 1,
       decodeSpeedup: setup.speedup ?? 1,
+      ...(setup.traits?.[role] ? { workers: setup.traits[role] } : {}),
     };
   };
   const workers = setup.workers ?? 1;
