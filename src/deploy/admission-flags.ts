@@ -24,6 +24,7 @@ export function admissionFlags({ queue, queueClasses, overload, affinity }: Rout
   for (const [name, flag, limit] of limits) if (limit !== undefined) flags.add(`router.overload.${name}`, 'a limit', '1.2', [flag, String(limit)]);
   if (overload && atLeast(version, '1.2') && !atLeast(version, '1.4')) args.push('--admission-control', 'token-capacity');
   if (affinity) flags.add('router.affinity', 'affinity', '1.4', ['--router-session-affinity-ttl-secs', String(Math.max(1, Math.round(affinity.ttlMs / 1000)))]);
+  if (affinity?.by) problems.push({ code: 'E-UNSUPPORTED', path: 'router.affinity.by', what: 'the frontend keeps sessions, not groups of them', hint: 'deploy with by: session' });
   if (affinity?.soft) problems.push({ code: 'E-UNSUPPORTED', path: 'router.affinity.soft', what: 'the flag for soft affinity is not known', hint: 'deploy with soft: false' });
   return flags;
 }

@@ -21,6 +21,7 @@ export interface GateSetup {
   readonly ranks: number;
   readonly maxWorkers: number;
   readonly promptTokens: Int32Array;
+  /** Of each request: its session, or another key of what affinity keeps together. */
   readonly session: ArrayLike<number>;
   readonly sessionCount: number;
   /** Hints of the requests; absent = none. */

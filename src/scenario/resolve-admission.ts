@@ -77,10 +77,10 @@ function resolveAffinity(reader: Reader, router: RouterSpec, choiceOfWorkers: bo
     reader.unread(path, 'there is only one worker to choose', 'remove it or add replicas');
     return undefined;
   }
-  reader.choice(`${path}.by`);
+  const by = reader.choice(`${path}.by`) === 'sibling_group' ? { by: 'sibling_group' as const } : {};
   const ttlMs = reader.required(`${path}.ttl`, reader.number(`${path}.ttl`), 1, "add 'ttl: 10 min'");
   if (!mayBeRefused) reader.unread(`${path}.soft`, 'nothing keeps a session from its worker', 'remove it, or set router.queue or router.overload');
-  return { ttlMs, soft: (mayBeRefused ? reader.boolean(`${path}.soft`) : undefined) ?? false };
+  return { ttlMs, soft: (mayBeRefused ? reader.boolean(`${path}.soft`) : undefined) ?? false, ...by };
 }
 
 /** The same as a file in `folder` says it. */
@@ -97,6 +97,6 @@ export function admissionData({ queue, queueClasses, overload, affinity }: Route
           },
         }
       : {}),
-    ...(affinity ? { affinity: { ttl: formatQuantity(affinity.ttlMs, 'time'), by: 'session', ...(affinity.soft ? { soft: true } : {}) } } : {}),
+    ...(affinity ? { affinity: { ttl: formatQuantity(affinity.ttlMs, 'time'), by: affinity.by ?? 'session', ...(affinity.soft ? { soft: true } : {}) } } : {}),
   };
 }

@@ -101,7 +101,7 @@ export const ROUTER_FIELDS = map(
     affinity: field(
       map({
         ttl: field(quantity('time', { positive: true }), 'Idle time after which a session is free again'),
-        by: field(choice(['session'], ['sibling_group']), 'What stays together', 'session'),
+        by: field(choice(['session', 'sibling_group']), 'What stays together: the requests of a session, or also the sessions of an agentic trace whose first requests wait for the same ones', 'session'),
         soft: field(bool, 'A session leaves its worker rather than wait for it or be rejected', 'false'),
       }),
       'Requests of a session go to the worker of its first one',

@@ -122,7 +122,7 @@ export interface RouterSpec {
   /** Workers above any of these get no requests; without any other worker a request is rejected. */
   readonly overload?: OverloadSpec;
   /** Sessions stay on their worker until they have been idle so long; `soft`: unless it is overloaded. Absent = every request is routed anew. */
-  readonly affinity?: { readonly ttlMs: number; readonly soft: boolean };
+  readonly affinity?: { readonly ttlMs: number; readonly soft: boolean; /** Sessions that one request has spawned stay together; absent = each by itself. */ readonly by?: 'sibling_group' };
   /** Absent = a KV transfer may go anywhere. Needs prefill and decode pools. */
   readonly topology?: TopologySpec;
   /** Requests that a decode worker takes whole; absent = none. Needs prefill and decode pools. */

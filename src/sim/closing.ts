@@ -1,5 +1,6 @@
 import type { Problem } from '../core/problem.js';
 import { countRefused, REFUSALS, STATUS, type Refusal, type RequestColumns } from '../metrics/observations.js';
+import { siblingGroups } from '../router/sibling-groups.js';
 import type { ReplicasSpec, RouterSpec } from '../scenario/scenario.js';
 import type { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
@@ -30,7 +31,9 @@ export function admissionWarnings(workload: Workload, columns: RequestColumns, r
   if (queueClasses) list.push(...limitWarnings(columns));
   const stranded = countRefused(columns, 'no_worker');
   if (stranded > 0) list.push({ code: 'W-NO-WORKER', path: 'requests', what: `${stranded} of ${columns.count} requests failed: no worker has the taints, the number or the topology domain that they need; the first is request ${firstStranded(columns)}`, hint: 'look at deployment.POOL.workers, and at routing_constraints and nvext of the trace' });
-  if (affinity && workload.sessionCount === workload.requestCount) list.push({ code: 'W-NO-EFFECT', path: 'router.affinity', what: 'changes nothing: every session has one request' });
+  const together = affinity?.by ? siblingGroups(workload).count : workload.sessionCount;
+  if (affinity?.by && together === workload.sessionCount) list.push({ code: 'W-NO-EFFECT', path: 'router.affinity.by', what: 'changes nothing: no session has siblings' });
+  if (affinity && together === workload.requestCount) list.push({ code: 'W-NO-EFFECT', path: 'router.affinity', what: 'changes nothing: every session has one request' });
   const hinted = !queue && !queueClasses && !isOwn(router.policy) && (workload.priority || workload.strictPriority);
   if (hinted) list.push({ code: 'W-NO-EFFECT', path: workload.priority ? 'priority' : 'strict_priority', what: 'of the trace changes nothing: router.queue is not set' });
   return [...list, ...unreadHints(workload.hints, { router, isDisaggregated })];

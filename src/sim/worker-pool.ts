@@ -14,6 +14,7 @@ import type { FollowedRoutes } from '../router/recorded.js';
 import { ReplicaGates } from '../router/replica-gates.js';
 import { RouterReplicas } from '../router/replicas.js';
 import { POLICIES, type Router, type RouterSetup } from '../router/router.js';
+import { siblingGroups } from '../router/sibling-groups.js';
 import { replicaDraws, type Wyrand } from '../router/wyrand.js';
 import { slowdownOf, traitsOf } from '../scenario/worker-traits.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
@@ -184,14 +185,15 @@ export class WorkerPool {
   private createGate(view: PoolView, router: Router): RouterGate {
     const { engine, kvBlocks, role } = this.config;
     const { promptTokens, session, sessionCount, priority, strictPriority, hints } = this.workload;
+    const keys = this.simulation.router.affinity?.by ? siblingGroups(this.workload) : { of: session, count: sessionCount };
     return new RouterGate(router, {
       spec: this.simulation.router,
       role,
       ranks: this.ranks,
       maxWorkers: this.maxWorkers * this.ranks,
       promptTokens,
-      session,
-      sessionCount,
+      session: keys.of,
+      sessionCount: keys.count,
       ...(priority ? { priority } : {}),
       ...(strictPriority ? { strictPriority } : {}),
       ...(hints ? { hints } : {}),

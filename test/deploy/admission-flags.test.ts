@@ -23,6 +23,7 @@ describe('frontend flags of queues, limits and affinity', () => {
     const paths = (more: Partial<RouterSpec>, version?: string) => line(more, version).problems.map(({ code, path }) => `${code} ${path}`);
     expect(paths({ queue: { policy: 'lcfs', threshold: 4 } })).toEqual(['E-UNSUPPORTED router.queue.policy']);
     expect(paths({ affinity: { ttlMs: 1000, soft: true } })).toEqual(['E-UNSUPPORTED router.affinity.soft']);
+    expect(paths({ affinity: { ttlMs: 1000, soft: false, by: 'sibling_group' } })).toEqual(['E-UNSUPPORTED router.affinity.by']);
     expect(paths({ affinity: { ttlMs: 1000, soft: false } }, '1.2.0')).toEqual([expect.stringContaining('router.affinity')]);
   });
 });

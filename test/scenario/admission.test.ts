@@ -13,6 +13,7 @@ describe('what a router holds back, turns away or keeps together', () => {
     ['policy: kv, overload: {decode_blocks: 85%, prefill_tokens: 1000, prefill_fraction: 2}', { overload: { decodeBlocks: 0.85, prefillTokens: 1000, prefillFraction: 2 } }],
     ['policy: random, overload: {decode_blocks: 0.5}', { overload: { decodeBlocks: 0.5 } }],
     ['policy: least_loaded, affinity: {ttl: 10 min}', { affinity: { ttlMs: 600_000, soft: false } }],
+    ['policy: kv, affinity: {ttl: 1 s, by: sibling_group}', { affinity: { ttlMs: 1000, soft: false, by: 'sibling_group' } }],
     ['policy: kv, affinity: {ttl: 1 s, by: session, soft: true}, queue: {threshold: 4, policy: lcfs}', { affinity: { ttlMs: 1000, soft: true }, queue: { policy: 'lcfs', threshold: 4 } }],
   ])('%s', (text, expected) => {
     const scenario = scenarioOf(scenarioText(`router: {${text}}`));
@@ -41,7 +42,7 @@ describe('what a router holds back, turns away or keeps together', () => {
     ['overload: {prefill_tokens: 5}', 'E-NO-EFFECT: router.overload.prefill_tokens: policy round_robin counts no prompt tokens'],
     ['affinity: {}', "E-MISSING: router.affinity.ttl: required; add 'ttl: 10 min'"],
     ['affinity: {ttl: 0 s}', 'E-RANGE: router.affinity.ttl'],
-    ['affinity: {ttl: 1 s, by: sibling_group}', 'E-UNSUPPORTED: router.affinity.by'],
+    ['affinity: {ttl: 1 s, by: user}', 'E-ENUM: router.affinity.by'],
     ['affinity: {ttl: 1 s, soft: true}', 'E-NO-EFFECT: router.affinity.soft: nothing keeps a session from its worker'],
   ])('refuses %s', (text, expected) => {
     expect(problemsOf(() => load(scenarioText(`router: {${text}}`))).map((line) => line.replace(/^test.yaml:\d+:\d+: error /, ''))).toEqual([expect.stringContaining(expected)]);
