@@ -5,7 +5,7 @@ import type { ReplicasSpec, RouterSpec } from '../scenario/scenario.js';
 import type { Driver } from '../workload/driver.js';
 import { shortTurns } from '../workload/history.js';
 import type { Workload } from '../workload/workload.js';
-import type { PoolConfig } from './config.js';
+import type { PoolConfig, SimulationConfig } from './config.js';
 import { isOwn } from './lanes.js';
 import { unreadHints } from './unread-hints.js';
 import type { WorkerPool } from './worker-pool.js';
@@ -22,8 +22,22 @@ export function checkConservation({ count, status }: RequestColumns, driver: Dri
   }
 }
 
+/** What only the simulation has counted. */
+export interface ClosingCounts {
+  /** Requests never sent. */
+  readonly skipped: number;
+  /** Requests that no worker can ever run, and the first in time, or -1. */
+  readonly rejections: number;
+  readonly firstRejected: number;
+}
+
+/** Everything that a reader of a run's results is told. */
+export function closingWarnings(workload: Workload, columns: RequestColumns, { router, pools, replicas }: SimulationConfig, { skipped, rejections, firstRejected }: ClosingCounts): Problem[] {
+  return [...runWarnings(workload, columns, skipped, rejections, firstRejected), ...admissionWarnings(workload, columns, router, pools.length > 1), ...taintWarnings(pools, router, workload.hints), ...replicaWarnings(workload, replicas)];
+}
+
 /** Requests the router turned away, and settings of the router that this workload makes no use of. */
-export function admissionWarnings(workload: Workload, columns: RequestColumns, router: RouterSpec, isDisaggregated: boolean): Problem[] {
+function admissionWarnings(workload: Workload, columns: RequestColumns, router: RouterSpec, isDisaggregated: boolean): Problem[] {
   const { queue, queueClasses, affinity } = router;
   const list: Problem[] = [];
   const refused = countRefused(columns, 'overload');
@@ -57,7 +71,7 @@ function firstStranded({ refused }: RequestColumns): number {
 }
 
 /** Labels and taints of workers that nothing asks for. */
-export function taintWarnings(pools: readonly PoolConfig[], { topology, policy }: RouterSpec, hints: Workload['hints']): Problem[] {
+function taintWarnings(pools: readonly PoolConfig[], { topology, policy }: RouterSpec, hints: Workload['hints']): Problem[] {
   const asks = policy !== 'recorded' && [...(hints?.values() ?? [])].some(({ requiredTaints, preferredTaints }) => requiredTaints || preferredTaints);
   if (topology || asks) return [];
   const tainted = pools.filter(({ workers }) => workers?.some(({ labels, taints }) => labels || taints));
@@ -65,13 +79,13 @@ export function taintWarnings(pools: readonly PoolConfig[], { topology, policy }
 }
 
 /** Replicas of the frontend that this workload spreads no otherwise than unsaid. */
-export function replicaWarnings({ sessionCount, requestCount }: Workload, replicas: ReplicasSpec | undefined): Problem[] {
+function replicaWarnings({ sessionCount, requestCount }: Workload, replicas: ReplicasSpec | undefined): Problem[] {
   if (replicas?.balance !== 'session' || sessionCount !== requestCount) return [];
   return [{ code: 'W-NO-EFFECT', path: 'frontend.balance', what: 'session changes nothing: every session has one request' }];
 }
 
 /** What a reader of the results must know: turns cut short, requests never sent, requests rejected (how many, and the first in time). */
-export function runWarnings(workload: Workload, columns: RequestColumns, skipped: number, rejections: number, firstRejected: number): Problem[] {
+function runWarnings(workload: Workload, columns: RequestColumns, skipped: number, rejections: number, firstRejected: number): Problem[] {
   const list = shortTurns(workload, columns.outputTokens, (request) => !Number.isNaN(columns.arrivalMs[request]));
   if (skipped > 0) list.push({ code: 'W-SKIPPED', path: 'requests', what: `${skipped} of ${columns.count} requests were not sent: another request of their play failed` });
   if (rejections === 0) return list;

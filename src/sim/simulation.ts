@@ -10,7 +10,7 @@ import { FollowedRoutes } from '../router/recorded.js';
 import { Driver } from '../workload/driver.js';
 import type { BlockTable, Workload } from '../workload/workload.js';
 import { SimulationChecker } from './checker.js';
-import { admissionWarnings, checkConservation, replicaWarnings, runWarnings, taintWarnings } from './closing.js';
+import { checkConservation, closingWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
 import { beginRanks, endOf, letIn } from './group-passes.js';
@@ -174,7 +174,7 @@ export class Simulation {
       ...(plays && { plays }),
       ...(this.followed && { decisions: this.followed.seen() }),
       ...(this.priced && { priced: this.priced }),
-      warnings: [...runWarnings(this.workload, this.columns, this.driver.requestsSkipped, this.rejections, this.firstRejected), ...admissionWarnings(this.workload, this.columns, this.config.router, this.handoff !== null), ...taintWarnings(this.config.pools, this.config.router, this.workload.hints), ...replicaWarnings(this.workload, this.config.replicas)],
+      warnings: closingWarnings(this.workload, this.columns, this.config, { skipped: this.driver.requestsSkipped, rejections: this.rejections, firstRejected: this.firstRejected }),
     };
   }
 
