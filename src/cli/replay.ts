@@ -9,6 +9,7 @@ import { replayReport } from '../metrics/replay-report.js';
 import { checkClasses } from '../router/request-classes.js';
 import { replaySimulation, type ReplayDeployment } from '../sim/replay-config.js';
 import { runSimulationAsync } from '../sim/run.js';
+import { checkTargets } from '../sim/targets.js';
 import { expandBlocks } from '../workload/expand.js';
 import { checkDriver } from '../workload/check.js';
 import { readTrace } from '../workload/formats/trace.js';
@@ -84,7 +85,9 @@ export async function loadReplayWorkload(plan: ReplayPlan, slice: { readonly ski
 export async function simulateReplay(plan: ReplayPlan, workload: Workload, check?: Check): Promise<Observations> {
   const deployment = await deploymentOf(plan, workload);
   const table = expandBlocks(workload, plan.deployment.pools[0]!.args.engine.blockTokens);
-  const observations = await runSimulationAsync(replaySimulation(deployment), workload, table, check);
+  const config = replaySimulation(deployment);
+  checkTargets(config.router, config.pools, workload);
+  const observations = await runSimulationAsync(config, workload, table, check);
   return { ...observations, warnings: [...workload.warnings, ...observations.warnings] };
 }
 

@@ -21,6 +21,8 @@ export interface Semantics {
   readonly tiesByWorker: boolean;
   /** Data-parallel ranks: a pass is priced with the tokens of all of them, and a request goes to the least loaded; else each for itself, and in turn. */
   readonly ranksShareWork: boolean;
+  /** Limits per worker of what may wait at a router count data-parallel ranks as workers. Source: spec router section 5.4. */
+  readonly limitsCountRanks: boolean;
   /** vLLM: what a preempted request had generated is prompt work when it is computed again, and its next token no decode step; else it costs that step alone. */
   readonly recomputesAsPrefill: boolean;
 }
@@ -35,6 +37,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: true,
     tiesByWorker: false,
     ranksShareWork: false,
+    limitsCountRanks: true,
     recomputesAsPrefill: false,
   },
   aisimulate: {
@@ -46,6 +49,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
     ranksShareWork: false,
+    limitsCountRanks: true,
     recomputesAsPrefill: false,
   },
   realistic: {
@@ -57,6 +61,7 @@ const SEMANTICS: Readonly<Record<Fidelity, Semantics>> = {
     delayedTurnWaitsForPassEnd: false,
     tiesByWorker: true,
     ranksShareWork: true,
+    limitsCountRanks: false,
     recomputesAsPrefill: true,
   },
 };

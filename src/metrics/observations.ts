@@ -3,10 +3,9 @@
 export const STATUS = { unfinished: 0, completed: 1, rejected: 2, cancelled: 3, failed: 4 } as const;
 export type StatusCode = (typeof STATUS)[keyof typeof STATUS];
 
-/** One entry per request in file order. Times in ms of virtual time; NaN or -1 = did not happen. */
 /**
  * Why a router refuses a request: every worker that it may go to is overloaded, or there is none, or as many requests, prompt
- * tokens or cached tokens wait in its class as may. Reports count them under these names.
+ * tokens or cached tokens wait in its class as may. Reports count them under these names, the first as `overloaded`.
  */
 export const REFUSALS = ['overload', 'no_worker', 'queue_requests', 'queue_tokens', 'queue_cached_tokens'] as const;
 export type Refusal = (typeof REFUSALS)[number];
@@ -16,6 +15,7 @@ export function countRefused({ refused }: Pick<RequestColumns, 'refused'>, reaso
   return refused ? refused.reduce((sum, code) => (code === REFUSALS.indexOf(reason) + 1 ? sum + 1 : sum), 0) : 0;
 }
 
+/** One entry per request in file order. Times in ms of virtual time; NaN or -1 = did not happen. */
 export interface RequestColumns {
   /** Requests of the workload; those with `arrivalMs` NaN never arrived (the run was cut). */
   readonly count: number;

@@ -7,7 +7,7 @@ export class SessionAffinity {
   private readonly worker: Int32Array;
   private readonly active: Int32Array;
   private readonly idleSinceMs: Float64Array;
-  /** Sessions without a worker whose first request waits, and those of their requests that wait for it. */
+  /** Sessions without a worker whose first request waits: this one, then those that wait for it. */
   private readonly followers = new Map<number, number[]>();
 
   constructor(
@@ -37,7 +37,12 @@ export class SessionAffinity {
     this.worker[this.session[request]!] = worker;
   }
 
-  /** It is over, or was not sent. */
+  /** It was not sent: the session is as idle as before. */
+  drop(request: number): void {
+    this.active[this.session[request]!]!--;
+  }
+
+  /** It is over. */
   end(request: number, nowMs: number): void {
     const session = this.session[request]!;
     this.active[session]!--;
@@ -51,7 +56,7 @@ export class SessionAffinity {
 
   /** The first request of an unbound session waits: later ones wait for it. */
   lead(request: number): void {
-    this.followers.set(this.session[request]!, []);
+    this.followers.set(this.session[request]!, [request]);
   }
 
   /** Lets a request wait for the first of its session; false when none waits. */
@@ -67,16 +72,17 @@ export class SessionAffinity {
     return this.followers.has(this.session[request]!);
   }
 
-  /** The first request of a session waits no more; answers those that waited for it, in order. */
+  /** A request waits no more; answers those that waited for it, in order. */
   led(request: number): readonly number[] {
     const session = this.session[request]!;
-    const followers = this.followers.get(session) ?? [];
+    const [leader, ...followers] = this.followers.get(session) ?? [];
+    if (leader !== request) return [];
     this.followers.delete(session);
     return followers;
   }
 
   /** Everyone who waits for the first of its session. */
   *waiting(): Iterable<number> {
-    for (const followers of this.followers.values()) yield* followers;
+    for (const [, ...followers] of this.followers.values()) yield* followers;
   }
 }

@@ -1,4 +1,5 @@
 import type { ConditionalDisaggSpec } from '../scenario/scenario.js';
+import type { Workload } from '../workload/workload.js';
 
 /** What a router would do with a request now, without doing it. Reused: read before the next look. */
 export interface Outlook {
@@ -49,7 +50,7 @@ export function hasRoom({ decodeBusy }: ConditionalDisaggSpec, potentialBlocks: 
  * Says which requests of a disaggregated deployment a decode worker takes whole, its prompt included. The decode router
  * is asked first, the prefill router where prompt load matters. Draws are kept where a request is taken: the decode
  * router has then chosen; else both generators stand as they stood, and the request is routed as if nobody had looked.
- * Source: spec router section 7.2.
+ * Nobody looks where a request names its prefill worker. Source: spec router section 7.2.
  */
 export class BypassRule {
   constructor(
@@ -57,10 +58,12 @@ export class BypassRule {
     private readonly promptTokens: ArrayLike<number>,
     private readonly prefill: PeekablePool & { readonly size: PoolSize },
     private readonly decode: PeekablePool & { readonly size: PoolSize },
+    private readonly hints?: Workload['hints'],
   ) {}
 
   /** The decode worker that takes this request, and what it caches of it; null = it goes through a prefill worker. */
   outlook(request: number): Outlook | null {
+    if (this.hints?.get(request)?.prefillWorker !== undefined) return null;
     const seen = this.decode.peek(request);
     if (seen !== null && this.mayBypass(request, seen)) return seen;
     this.decode.putBack();

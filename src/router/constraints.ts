@@ -13,6 +13,13 @@ export interface ConstraintSetup {
   readonly near?: { readonly topology: TopologySpec; readonly workers?: readonly WorkerTraits[]; /** Worker that computed it, or -1. */ readonly prefillWorkerOf: (request: number) => number };
 }
 
+/** What a request names of a place: its worker, its rank there, both or neither. */
+type Target = Pick<RequestHints, 'worker' | 'rank'>;
+
+function isOf({ worker, rank }: Target, place: number, ranks: number): boolean {
+  return (worker === undefined || worker === Math.floor(place / ranks)) && (rank === undefined || rank === place % ranks);
+}
+
 /** A preferred taint and its weight, a 32-bit number as Dynamo has it. */
 type Preference = readonly [taint: string, weight: number];
 
@@ -46,20 +53,25 @@ export class RequestConstraints {
     return worker === undefined || (rank === undefined && ranks > 1) ? -1 : worker * ranks + (rank ?? 0);
   }
 
+  /** It names a worker, or a rank, and this place is not of it. */
+  asksForOther(request: number, place: number): boolean {
+    return !isOf(this.targetOf(request), place, this.setup.ranks);
+  }
+
   /** Those of `places` that the request may go to: the list itself where it may go to all, else one that is valid until the next call. */
   among(request: number, places: readonly number[]): readonly number[] {
     const { hints, role, ranks, near } = this.setup;
     const asked = hints?.get(request);
-    const { worker, rank } = this.targetOf(request);
+    const target = this.targetOf(request);
     const allowed = role === 'prefill' ? undefined : asked?.allowedWorkers;
     const required = asked?.requiredTaints ?? [];
     const domains = near?.topology.weight === undefined ? this.domainsOf(request) : [];
-    if (worker === undefined && rank === undefined && !allowed && required.length + domains.length === 0) return places;
+    if (target.worker === undefined && target.rank === undefined && !allowed && required.length + domains.length === 0) return places;
     const { list } = this;
     list.length = 0;
     for (const place of places) {
       const own = Math.floor(place / ranks);
-      if ((worker ?? own) !== own || (rank ?? place % ranks) !== place % ranks || allowed?.includes(own) === false) continue;
+      if (!isOf(target, place, ranks) || allowed?.includes(own) === false) continue;
       const taints = this.taintsOf(own);
       if (required.every((taint) => taints.has(taint)) && domains.every((taint) => taint !== null && taints.has(taint))) list.push(place);
     }
@@ -78,7 +90,7 @@ export class RequestConstraints {
     }
   }
 
-  private targetOf(request: number): { readonly worker?: number; readonly rank?: number } {
+  private targetOf(request: number): Target {
     const asked = this.setup.hints?.get(request);
     if (this.setup.role !== 'prefill') return asked ?? {};
     const { prefillWorker: worker, prefillRank: rank } = asked ?? {};

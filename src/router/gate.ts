@@ -19,6 +19,8 @@ export interface GateSetup {
   readonly spec: RouterSpec;
   readonly role: 'agg' | 'prefill' | 'decode';
   readonly ranks: number;
+  /** Limits of classes hold for each rank, not for each worker. */
+  readonly limitsCountRanks: boolean;
   readonly maxWorkers: number;
   readonly promptTokens: Int32Array;
   /** Of each request: its session, or another key of what affinity keeps together. */
@@ -114,7 +116,7 @@ export class RouterGate implements PoolGate {
     const only = this.mayLeave(request) ? -1 : bound;
     queue.classify(request, only);
     if (!this.mustWait(queue, request, only)) return this.send(request);
-    const limit = queue.fullFor(request, this.ready.length);
+    const limit = queue.fullFor(request, this.limitedWorkers);
     if (limit >= 0) return this.refuse(request, QUEUE_FULL - limit);
     if (affinity && bound < 0) affinity.lead(request);
     queue.push(request, only, this.setup.now());
@@ -133,7 +135,7 @@ export class RouterGate implements PoolGate {
     if (affinity && bound < 0 && affinity.isLed(request)) return false;
     const only = this.mayLeave(request) ? -1 : bound;
     queue.classify(request, only);
-    const isFull = this.mustWait(queue, request, only) && queue.fullFor(request, this.ready.length) >= 0;
+    const isFull = this.mustWait(queue, request, only) && queue.fullFor(request, this.limitedWorkers) >= 0;
     this.loads.forgetOverlap(request);
     return isFull;
   }
@@ -191,6 +193,12 @@ export class RouterGate implements PoolGate {
     return (this.queue?.size ?? 0) === 0 && this.released.length === 0;
   }
 
+  /** Workers as the limits of classes count them. */
+  private get limitedWorkers(): number {
+    const { ranks, limitsCountRanks } = this.setup;
+    return limitsCountRanks ? this.ready.length : this.ready.length / ranks;
+  }
+
   private get loads(): RouterLoads {
     return this.router.loads!;
   }
@@ -223,7 +231,8 @@ export class RouterGate implements PoolGate {
   private isBusy(request: number, worker: number): boolean {
     const queue = this.queue!;
     const limit = queue.limitFor(request);
-    if (worker >= 0) return this.loads.prefillTokens(worker) > limit;
+    // Where there is none that it may go to, it is refused at once.
+    if (worker >= 0) return this.loads.prefillTokens(worker) > limit && (!this.setup.constraints || this.allowed(request).includes(worker));
     const allowed = this.allowed(request);
     const needed = queue.ratioFor(request) * allowed.length;
     let busy = allowed.length;
@@ -236,10 +245,13 @@ export class RouterGate implements PoolGate {
     return this.setup.constraints ? this.setup.constraints.among(request, this.ready) : this.ready;
   }
 
-  /** The worker it asks for, or that of its session; -1 = none. */
+  /** The worker it asks for, or that of its session where it asks for no other; -1 = none. */
   private boundTo(request: number): number {
-    const target = this.setup.constraints ? this.setup.constraints.target(request) : -1;
-    return target < 0 && this.affinity ? this.affinity.workerOf(request, this.setup.now()) : target;
+    const { constraints, now } = this.setup;
+    const target = constraints ? constraints.target(request) : -1;
+    if (target >= 0 || !this.affinity) return target;
+    const bound = this.affinity.workerOf(request, now());
+    return bound >= 0 && constraints?.asksForOther(request, bound) === true ? -1 : bound;
   }
 
   /** Whether it may go elsewhere than where it is bound to. */
@@ -280,7 +292,7 @@ export class RouterGate implements PoolGate {
   /** @returns the answer */
   private refuse(request: number, answer: number): number {
     this.router.loads?.forgetOverlap(request);
-    this.affinity?.end(request, this.setup.now());
+    this.affinity?.drop(request);
     return answer;
   }
 

@@ -77,6 +77,10 @@ function resolveAffinity(reader: Reader, router: RouterSpec, choiceOfWorkers: bo
     reader.unread(path, 'there is only one worker to choose', 'remove it or add replicas');
     return undefined;
   }
+  if (router.policy === 'direct') {
+    reader.unread(path, 'policy direct sends each request where it says', 'remove it or set another policy');
+    return undefined;
+  }
   const by = reader.choice(`${path}.by`) === 'sibling_group' ? { by: 'sibling_group' as const } : {};
   const ttlMs = reader.required(`${path}.ttl`, reader.number(`${path}.ttl`), 1, "add 'ttl: 10 min'");
   if (!mayBeRefused) reader.unread(`${path}.soft`, 'nothing keeps a session from its worker', 'remove it, or set router.queue or router.overload');

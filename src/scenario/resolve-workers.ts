@@ -19,15 +19,20 @@ export function resolveWorkers(reader: Reader, pool: string, most: number): { wo
     const twice = of.find((worker, at) => named.has(worker) || of.indexOf(worker) !== at);
     if (twice !== undefined) reader.problem('E-DUPLICATE', `${path}.of`, `worker ${twice} is named twice`, 'say all of a worker in one entry');
     for (const worker of of) named.set(worker, index);
-    entries.push({ of: [...of].sort((a, b) => a - b), ...resolveTraits(reader, path) });
+    entries.push({ of, ...resolveTraits(reader, path) });
   }
-  if (entries.length === 0) reader.problem('E-RANGE', list, 'names no worker', "write for example 'workers: [{of: [0, 1], labels: {zone: a}}]', or remove it");
+  if (entries.length === 0 && reader.settings.blocks.has(list)) reader.problem('E-RANGE', list, 'names no worker', "write for example 'workers: [{of: [0, 1], labels: {zone: a}}]', or remove it");
   return said(entries);
 }
 
-/** Entries that set their workers apart, by their first worker. */
+/** Entries that set their workers apart, one for all that are alike, by their first worker. */
 function said(entries: readonly WorkerTraits[]): { workers?: readonly WorkerTraits[] } {
-  const workers = entries.filter(({ of: _of, ...traits }) => Object.keys(traits).length > 0).sort((a, b) => a.of[0]! - b.of[0]!);
+  const alike = new Map<string, WorkerTraits>();
+  for (const { of, ...traits } of entries) {
+    const key = JSON.stringify(traits);
+    if (key !== '{}') alike.set(key, { of: [...(alike.get(key)?.of ?? []), ...of].sort((a, b) => a - b), ...traits });
+  }
+  const workers = [...alike.values()].sort((a, b) => a.of[0]! - b.of[0]!);
   return workers.length === 0 ? {} : { workers };
 }
 

@@ -101,7 +101,7 @@ function prepare(scenario: Scenario, workload: Workload, options: ExecuteOptions
     table = expandBlocks(workload, blockTokens);
     options.blockTables?.set(blockTokens, table);
   }
-  checkTargets(scenario, workload);
+  checkTargets(scenario.router, scenario.deployment.pools, workload);
   if (scenario.router.queueClasses) checkClasses(scenario.router.queueClasses, workload);
   const { config, timing } = simulationConfig(scenario, workload);
   return { config: options.pricesDecisions === true ? { ...config, pricesDecisions: true } : config, timing, table };

@@ -3,6 +3,7 @@ import type { RequestColumns } from '../metrics/observations.js';
 import { BypassRule } from '../router/conditional-disagg.js';
 import { QUEUED } from '../router/gate.js';
 import type { KvTransferSpec, RouterSpec } from '../scenario/scenario.js';
+import type { Workload } from '../workload/workload.js';
 import { TransferLinks } from './links.js';
 import type { Worker, WorkerPool } from './worker-pool.js';
 
@@ -22,7 +23,7 @@ export interface HandoffHost {
   bypass(request: number, worker: Worker, overlapTokens: number): void;
   /** The prompt can never fit a decode worker. */
   impossible(request: number): void;
-  /** @param answer of the router: `TURNED_AWAY` or `NO_WORKER` */
+  /** @param answer of the router, below `QUEUED`: why it refuses the request */
   refused(request: number, answer: number): void;
 }
 
@@ -50,9 +51,10 @@ export class HandoffCoordinator {
     private readonly prefill: WorkerPool,
     private readonly decode: WorkerPool,
     private readonly spec: KvTransferSpec,
-    conditional?: RouterSpec['conditionalDisagg'],
+    conditional: RouterSpec['conditionalDisagg'],
+    hints: Workload['hints'],
   ) {
-    this.bypass = conditional ? new BypassRule(conditional, host.columns.promptTokens, prefill, decode) : null;
+    this.bypass = conditional ? new BypassRule(conditional, host.columns.promptTokens, prefill, decode, hints) : null;
     this.reservesFirst = engineFlavour(decode.config.engine.name).reservesFirst ?? false;
     this.links = new TransferLinks(spec);
     this.missingTokens = new Int32Array(host.columns.count);

@@ -207,6 +207,7 @@ export class Simulation {
       decode,
       this.config.kvTransfer,
       this.config.router.conditionalDisagg,
+      this.workload.hints,
     );
   }
 

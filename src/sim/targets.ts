@@ -1,7 +1,10 @@
 import { InputError } from '../core/problem.js';
-import type { PoolSpec, Scenario } from '../scenario/scenario.js';
+import type { PoolSpec, RouterSpec } from '../scenario/scenario.js';
 import type { RequestHints } from '../workload/request-hints.js';
 import type { Workload } from '../workload/workload.js';
+
+/** A pool as far as requests name its workers. */
+type NamedPool = Pick<PoolSpec, 'role' | 'replicas' | 'engine'>;
 
 /** Names of the fields that say which worker a request goes to, by the pool they speak of. */
 const FIELDS = {
@@ -11,15 +14,15 @@ const FIELDS = {
 } as const;
 
 /** Every worker that a request names is there, and under policy `direct` every request names one. Throws `E-TRACE` with the line. Source: spec router section 1. */
-export function checkTargets({ router, deployment }: Pick<Scenario, 'router' | 'deployment'>, workload: Workload): void {
-  const isDirect = router.policy === 'direct';
-  if (router.policy === 'recorded' || (!isDirect && workload.hints === undefined)) return;
-  for (const pool of deployment.pools) {
+export function checkTargets({ policy }: Pick<RouterSpec, 'policy'>, pools: readonly NamedPool[], workload: Workload): void {
+  const isDirect = policy === 'direct';
+  if (policy === 'recorded' || (!isDirect && workload.hints === undefined)) return;
+  for (const pool of pools) {
     for (let request = 0; request < workload.requestCount; request++) checkTarget(workload, request, workload.hints?.get(request) ?? {}, pool, isDirect);
   }
 }
 
-function checkTarget({ source }: Workload, request: number, asked: RequestHints, { role, replicas, engine }: PoolSpec, isDirect: boolean): void {
+function checkTarget({ source }: Workload, request: number, asked: RequestHints, { role, replicas, engine }: NamedPool, isDirect: boolean): void {
   const fields = FIELDS[role];
   const [worker, rank] = [asked[fields.worker[0]], asked[fields.rank[0]]];
   const refuse = (path: string, what: string, hint: string): InputError => new InputError({ code: 'E-TRACE', ...(source ? { file: source.file, line: source.lines[request]! } : {}), path, what, hint });

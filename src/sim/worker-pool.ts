@@ -155,6 +155,7 @@ export class WorkerPool {
       spec: this.simulation.router,
       role,
       ranks: this.ranks,
+      limitsCountRanks: this.simulation.semantics.limitsCountRanks,
       maxWorkers: this.maxWorkers * this.ranks,
       promptTokens,
       session: keys.of,

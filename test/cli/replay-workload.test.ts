@@ -69,6 +69,13 @@ describe('which workload a replay runs', () => {
     expect((await replay({ shared_cache_multiplier: 1 })).warnings).toMatchObject([{ code: 'W-NO-EFFECT', path: 'router_config_override.shared_cache_multiplier' }]);
   });
 
+  it('a row that names a worker that is not there is refused before anything runs', async () => {
+    const path = temporaryFile('{"timestamp": 0, "input_length": 64, "output_length": 2, "hash_ids": [1], "nvext": {"backend_instance_id": 2}}');
+    const made = plan(path, '--trace-block-size', '64', '--num-workers', '2', '--extra-engine-args', '{"block_size": 16}');
+    const workload = await loadReplayWorkload(made);
+    await expect(simulateReplay(made, workload)).rejects.toMatchObject({ problems: [{ code: 'E-TRACE', line: 1, path: 'nvext.backend_instance_id' }] });
+  });
+
   it('a delta turn that cannot run is rejected, and the prompts after it are named', async () => {
     const row = (session: string, tokens: number, extra: string): string => `{"session_id": "${session}", ${extra}, "input_length": ${tokens}, "output_length": 2, "hash_ids": [${Array.from({ length: Math.ceil(tokens / 64) }, (_, i) => i)}]}`;
     const path = temporaryFile([row('a', 64, '"timestamp": 0'), row('b', 6400, '"timestamp": 0'), row('a', 64, '"delay": 1'), row('b', 64, '"delay": 1')].join('\n'));

@@ -46,6 +46,17 @@ describe('the price of a decision', () => {
     );
   });
 
+  it('counts those workers alone that the request may go to', () => {
+    const busy = [0, 1].map((worker): LiteralRequest => ({ ids: distinct(64), output: 1, hints: { worker } }));
+    const asked = [{ allowedWorkers: [0, 1] }, { worker: 1 }, { requiredTaints: ['gold'] }, {}].map((hints): LiteralRequest => ({ ids: distinct(8), output: 1, arrivalMs: 1, hints }));
+    for (const policy of ['kv', 'round_robin'] as const) {
+      const decisions = priced([...busy, ...asked], { ...exact, router: { policy }, traits: { agg: [{ of: [0], taints: ['gold'] }] } }).priced;
+      expect(decisions.map(({ best_worker: best }) => best)).toEqual([0, 1, expect.any(Number), 1, 0, 2]);
+      expect(decisions[2]!.best_worker).toBeLessThan(2);
+      expect(decisions.filter(({ request }) => request === 3 || request === 4).map(({ regret_ms: regret }) => regret)).toEqual([0, 0]);
+    }
+  });
+
   it('sees caches as they are, and prompts on their way into them', () => {
     const shared = tokens(0, 64);
     const setup: Setup = { workers: 2, engine: { prefixCaching: true, maxNumBatchedTokens: 16 }, router: { policy: 'round_robin' }, timing: fixedTiming(10, 0) };

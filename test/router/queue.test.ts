@@ -89,7 +89,7 @@ function gateOf(requests: readonly LiteralRequest[], spec: Partial<RouterSpec>, 
   const router = POLICIES.kv({ spec: whole, role: 'agg', maxWorkers: workers, ranks, table: expandBlocks(workload, 64), promptTokens: workload.promptTokens, random: new Wyrand(1n) });
   const { promptTokens, session, sessionCount, priority } = workload;
   const gate = new RouterGate(router, {
-    spec: whole, role: 'agg', ranks, maxWorkers: workers, promptTokens, session, sessionCount, ...(priority ? { priority } : {}), batchTokens, kvBlocks: 1000,
+    spec: whole, role: 'agg', ranks, limitsCountRanks: true, maxWorkers: workers, promptTokens, session, sessionCount, ...(priority ? { priority } : {}), batchTokens, kvBlocks: 1000,
     now: () => clock.nowMs, usedBlocks: (worker) => used[worker] ?? 0,
   });
   for (let worker = 0; worker < workers; worker++) gate.setEligible(worker, true);

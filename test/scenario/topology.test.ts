@@ -47,8 +47,10 @@ describe('router.topology', () => {
 
 describe('router.policy direct', () => {
   it('needs a trace, whose rows name the workers', () => {
-    const base = (workload: string): string => `workload: ${workload}\ndeployment: {model: Qwen/Qwen3-8B, hardware: h200_sxm, agg: {replicas: 2}}\nrouter: direct\n`;
+    const base = (workload: string, router = 'direct'): string => `workload: ${workload}\ndeployment: {model: Qwen/Qwen3-8B, hardware: h200_sxm, agg: {replicas: 2}}\nrouter: ${router}\n`;
     expect(problemsOf(() => load(base('{synthetic: {isl: 10, osl: 10}, load: {concurrency: 4}}')))[0]).toContain('E-COMBINATION: router.policy: direct sends each request to the worker it names');
-    expect(scenarioOf(base(`{trace: ${resolve('traces/conversation_mini.jsonl')}}`)).router.policy).toBe('direct');
+    const trace = `{trace: ${resolve('traces/conversation_mini.jsonl')}}`;
+    expect(scenarioOf(base(trace)).router.policy).toBe('direct');
+    expect(problemsOf(() => load(base(trace, '{policy: direct, affinity: {ttl: 10 s}}')))).toEqual([expect.stringContaining('E-NO-EFFECT: router.affinity.ttl: policy direct sends each request where it says')]);
   });
 });

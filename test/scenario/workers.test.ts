@@ -36,6 +36,11 @@ describe('workers of a pool', () => {
     const lists = ['[{of: [0], slowdown: 2}]', '[{of: [1], slowdown: 2}]', '[{of: [0], slowdown: 3}]', '[{of: [0], labels: {zone: a}}]', '[{of: [0], taints: [a]}]'];
     expect(new Set(lists.map(hash)).size).toBe(lists.length);
     expect(hash('[{of: [1, 0], taints: [b, a]}, {of: [3], slowdown: 2}]')).toBe(hash('[{of: [3], slowdown: 2}, {of: [0, 1], taints: [a, b]}]'));
+    expect(hash('[{of: [2], taints: [a]}, {of: [1], slowdown: 2}, {of: [0], taints: [a]}]')).toBe(hash('[{of: [0, 2], taints: [a]}, {of: [1], slowdown: 2}]'));
+  });
+
+  it('what is no list is one problem', () => {
+    expect(problems('{of: [0], slowdown: 2}').split('\n')).toEqual([expect.stringContaining('E-TYPE: deployment.agg.workers: a mapping is not a list')]);
   });
 
   it.each([

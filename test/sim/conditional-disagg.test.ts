@@ -41,6 +41,14 @@ describe('what a decode worker caches decides', () => {
     expect([...requests.decodeReusedTokens]).toEqual([0, -1, 0]);
   });
 
+  it('whoever names a prefill worker gets it', () => {
+    const list = [{}, { hints: { prefillWorker: 1 } }, { hints: { worker: 1 } }].map((more) => ({ ids: distinct(40), output: 2, ...more }));
+    const { requests } = simulate(list, two(ALWAYS, { workers: [2, 2] }));
+    expect([...requests.bypassed!]).toEqual([1, 0, 1]);
+    expect([...requests.prefillWorker]).toEqual([-1, 1, -1]);
+    expect(requests.decodeWorker[2]).toBe(1);
+  });
+
   it('sglang reserves first, and does the same', () => {
     const sglang = { schedulePolicy: 'fifo' as const, maxPrefillTokens: 16_384, chunkedPrefillSize: 8192, clipMaxNewTokens: 4096, scheduleConservativeness: 1, decodeInterval: 0 };
     const seen = simulate(turns, two(RULE, { engine: { name: 'sglang', blockTokens: 1, sglang }, kvBlocks: 10_000 }));

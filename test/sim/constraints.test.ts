@@ -74,6 +74,30 @@ describe('what requests ask of their workers', () => {
     expect(placed(run(bound, { policy: 'kv', affinity: { ttlMs: 1e6, soft: true } }))).toEqual([0, 1]);
   });
 
+  it('a worker without a rank goes before the place of the session, too, and so does a rank alone', () => {
+    const turn = (hints: RequestHints): LiteralRequest => prompt(hints, { session: 'a' });
+    for (const soft of [false, true]) {
+      const { requests } = run([turn({ worker: 0 }), turn({ worker: 1 }), turn({}), turn({ rank: 1 }), turn({ rank: 0 })], { policy: 'kv', affinity: { ttlMs: 1e6, soft } }, { workers: 2, engine: { blockTokens: 64, ranks: 2 } });
+      expect([...requests.status]).toEqual(Array.from({ length: 5 }, () => STATUS.completed));
+      const places = [...requests.decodeWorker];
+      expect(places.slice(0, 3).map((place) => place >> 1)).toEqual([0, 1, 1]);
+      expect(places[2]).toBe(places[1]);
+      expect(places.slice(3).map((place) => place % 2)).toEqual([1, 0]);
+    }
+  });
+
+  it('a request whose target it may not go to is refused at once, not held back until that worker has time, nor at a limit', () => {
+    const list = [prompt({ worker: 1, policyClass: 'a' }), prompt({ worker: 1, allowedWorkers: [0], policyClass: 'a' })];
+    const engine = { blockTokens: 64, maxNumBatchedTokens: 64 };
+    const plain = run(list, { policy: 'kv', queue: { threshold: 0, policy: 'fcfs' } }, { engine });
+    const limited = run(list, { policy: 'kv', queueClasses: { path: 'classes.yaml', buckets: [], classes: [{ name: 'a', policy: 'fcfs', quantum: 1, busyTokens: 0, limits: { requests: 0 } }] } }, { engine });
+    for (const { requests } of [plain, limited]) {
+      expect([...requests.refused!].map((code) => REFUSALS[code - 1])).toEqual([undefined, 'no_worker']);
+      expect([...requests.routerQueueMs!]).toEqual([0, 0]);
+      expect(requests.endMs[1]).toBe(0);
+    }
+  });
+
   it('preferred taints win over a small difference of cost only', () => {
     const list = [prompt({ worker: 2 }, { output: 40 }), prompt({ preferredTaints: { gold: 1 } }, { arrivalMs: 12 })];
     expect(placed(run(list, { policy: 'kv' }, { traits: { agg: TRAITS } }))).toEqual([2, 2]);
@@ -120,7 +144,7 @@ describe('targets of a trace', () => {
     const workload = { ...workloadOf([{ ids: distinct(4), output: 1 }, { ids: distinct(4), output: 1, ...(hints ? { hints } : {}) }]), source: { file: 't.jsonl', lines: Int32Array.of(1, 5) } };
     if (policy === 'direct') workload.hints = new Map([[0, { worker: 0, prefillWorker: 0 }], ...(hints ? [[1, hints] as const] : [])]);
     try {
-      checkTargets({ router: { policy }, deployment: { pools: pools.map(([role, replicas, ranks]) => ({ role, replicas, engine: { ranks } })) } } as never, workload);
+      checkTargets({ policy }, pools.map(([role, replicas, ranks]) => ({ role, replicas, engine: { ranks } })) as never, workload);
       return '';
     } catch (error) {
       const [{ code, file, line, path, what }] = (error as InputError).problems as [{ code: string; file?: string; line?: number; path?: string; what: string }];

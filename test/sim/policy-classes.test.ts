@@ -72,6 +72,13 @@ describe('classes of requests', () => {
     expect(new Set(requests.status)).toEqual(new Set([STATUS.completed]));
   });
 
+  it('limits hold for each worker; a replay counts ranks as such', () => {
+    const six = Array.from({ length: 6 }, () => of('a'));
+    const waiting = (fidelity: Setup['fidelity'], workers: number): number => waits(run(six, classes([named('a', { limits: { requests: 1 } })]), { workers, fidelity, engine: { ...ENGINE, ranks: 2 } })).filter((ms) => ms! > 0).length;
+    expect([waiting('realistic', 1), waiting('dynosim', 1), waiting('aisimulate', 1)]).toEqual([1, 2, 2]);
+    expect([waiting('realistic', 2), waiting('dynosim', 2)]).toEqual([2, 2]);
+  });
+
   it('a class of all requests is the plain queue', () => {
     const policy = fc.constantFrom('fcfs' as const, 'wspt' as const, 'lcfs' as const);
     fc.assert(
