@@ -208,7 +208,7 @@ describe('releases (spec: dgd section 3.10)', () => {
 });
 
 describe('router', () => {
-  it.each([['round_robin', 'round-robin'], ['random', 'random'], ['least_loaded', 'least-loaded'], ['kv', 'kv']] as const)('%s is the frontend mode %s', (policy, mode) => {
+  it.each([['round_robin', 'round-robin'], ['random', 'random'], ['least_loaded', 'least-loaded'], ['kv', 'kv'], ['direct', 'direct']] as const)('%s is the frontend mode %s', (policy, mode) => {
     expect(flagValue(component(scenario({ router: { policy } }), 'Frontend').words, '--router-mode')).toBe(mode);
   });
   it('sets switches that differ from the default', () => {
