@@ -13,10 +13,10 @@ import { SimulationChecker } from './checker.js';
 import { checkConservation, closingWarnings } from './closing.js';
 import type { SimulationConfig } from './config.js';
 import { Frontend } from './frontend.js';
-import { beginRanks, endOf, letIn } from './group-passes.js';
 import { HandoffCoordinator } from './handoff.js';
 import { canRunApart, Lanes } from './lanes.js';
-import { PassCalendar, sortByRank } from './pass-calendar.js';
+import { PassCalendar } from './pass-calendar.js';
+import { PassStarts } from './pass-starts.js';
 import { Recorder } from './recorder.js';
 import { requestConstraints } from './request-constraints.js';
 import { WorkerPool, type Worker, type WorkerGroup } from './worker-pool.js';
@@ -48,12 +48,7 @@ export class Simulation {
   private readonly calendar: PassCalendar;
   /** Set where workers never meet. */
   private readonly lanes: Lanes | null;
-  /** Workers to start in this instant: the first `startCount`, and a spare list. */
-  private toStart: WorkerGroup[] = [];
-  private starting: WorkerGroup[] = [];
-  private startCount = 0;
-  /** Times that workers were started in this instant. */
-  private startRound = 0;
+  private readonly starts: PassStarts;
   private rejections = 0;
   /** Why a router may refuse requests. */
   private readonly refusals: readonly Refusal[];
@@ -64,8 +59,6 @@ export class Simulation {
   private readonly followed: FollowedRoutes | null;
   /** What the oracle said of their choices, where it is asked. */
   private readonly priced: PricedDecision[] | null;
-  /** Passes that would start later are not planned. */
-  private readonly farthestMs: number;
 
   constructor(
     private readonly config: SimulationConfig,
@@ -83,7 +76,7 @@ export class Simulation {
     this.driver = new Driver(workload, config.driver);
     this.followed = config.routes ? new FollowedRoutes(config.routes) : null;
     this.priced = config.pricesDecisions ? [] : null;
-    const clock = { now: () => this.nowMs, begun: () => this.passesBegun() };
+    const clock = { now: () => this.nowMs, begun: () => this.starts.begun };
     this.balance = config.replicas ? new ReplicaBalance(config.replicas, workload, Number(config.routerSeed)) : null;
     this.pools = config.pools.map((pool) => new WorkerPool(pool, config, workload, table, this.recorder.observer(pool.role), clock, this.followed, this.priced, this.balance, isConstrained ? requestConstraints(pool, config, workload.hints, this.columns.prefillWorker) : null));
     this.calendar = new PassCalendar(config.semantics.tiesByWorker);
@@ -92,11 +85,11 @@ export class Simulation {
     this.gated = this.pools.filter(({ gate }) => gate !== null);
     this.telling = (config.replicas?.syncMs ?? 0) > 0 ? this.pools : [];
     this.handoff = this.createHandoff();
+    this.starts = this.createStarts();
     this.frontend = config.frontend ? new Frontend(config.frontend, workload.promptTokens, config.frontend.isShared ? null : this.balance) : null;
     this.lanes = canRunApart(config, workload) ? this.createLanes() : null;
     const { columns, driver, pools, handoff, frontend } = this;
     this.checker = config.check ? new SimulationChecker(config.check, { config, columns, driver, pools, handoff, frontend, table }) : null;
-    this.farthestMs = config.check ? -Infinity : (config.maxTimeMs ?? Infinity);
     this.closedWithWaiting = config.driver.kind === 'closed' && config.semantics.delayedTurnWaitsForPassEnd;
   }
 
@@ -186,15 +179,15 @@ export class Simulation {
       {
         columns: this.columns,
         now: () => this.nowMs,
-        passesBegun: () => this.passesBegun(),
+        passesBegun: () => this.starts.begun,
         wake: (worker) => {
-          this.noteEnd(worker);
-          this.wake(worker.group);
+          this.starts.noteEnd(worker);
+          this.starts.wake(worker.group);
         },
-        startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.startGroup(group, [])),
+        startQueued: ({ group }) => void (group.queuedToStart && group.passEndMs === Infinity && this.starts.start(group, [], this.nowMs)),
         interrupt: (worker) => {
-          worker.engine.cut(this.nowMs, this.passesBegun());
-          this.noteEnd(worker);
+          worker.engine.cut(this.nowMs, this.starts.begun);
+          this.starts.noteEnd(worker);
         },
         bypass: (request, worker, overlapTokens) => {
           this.columns.bypassed![request] = 1;
@@ -208,6 +201,20 @@ export class Simulation {
       this.config.kvTransfer,
       this.config.router.conditionalDisagg,
       this.workload.hints,
+    );
+  }
+
+  private createStarts(): PassStarts {
+    const { handoff, config } = this;
+    return new PassStarts(
+      {
+        show: (worker, held) => this.showPass(worker, held),
+        held: handoff && ((requests) => handoff.held(requests)),
+        nextDispatchMs: (pool) => this.nextDispatchMs(pool),
+      },
+      this.calendar,
+      config.check ? -Infinity : (config.maxTimeMs ?? Infinity),
+      config.semantics.ranksShareWork,
     );
   }
 
@@ -257,7 +264,7 @@ export class Simulation {
   }
 
   private processInstant(): void {
-    this.startRound = 0;
+    this.starts.beginInstant();
     for (let changed = true; changed; ) {
       changed = false;
       if (this.calendar.hasEnd(this.nowMs) && this.endPasses()) changed = true;
@@ -272,7 +279,7 @@ export class Simulation {
       if (this.frontend) for (let request = this.frontend.pop(this.nowMs); request >= 0; request = this.frontend.pop(this.nowMs)) this.dispatch(request);
       // A transfer or an arrival may have cut work short at a pass end of this very instant: it comes before any start.
       if (this.calendar.hasEnd(this.nowMs)) changed = true;
-      else if (this.startWorkers()) changed = true;
+      else if (this.starts.startAll(this.nowMs)) changed = true;
     }
   }
 
@@ -286,7 +293,7 @@ export class Simulation {
         const { passEndMs } = worker.group;
         if (passEndMs <= this.nowMs || passEndMs === Infinity || worker.engine.passEndFrom(this.nowMs) > this.nowMs) continue;
         worker.engine.cut(this.nowMs);
-        this.noteEnd(worker);
+        this.starts.noteEnd(worker);
       }
       calendar.takeEnds(this.nowMs);
     }
@@ -301,11 +308,6 @@ export class Simulation {
     const { due, dueCount } = this.calendar;
     for (let i = 0; i < dueCount; i++) if (due[i]!.pool.config.role === 'prefill') return true;
     return false;
-  }
-
-  /** Passes that start at this instant have started: what comes now finds them under way. */
-  private passesBegun(): boolean {
-    return this.startRound > 0;
   }
 
   private arrive(request: number): void {
@@ -352,96 +354,15 @@ export class Simulation {
     this.columns.decodeRouteOverlapTokens[request] = overlapTokens;
     if (worker.group.isBusy && worker.pool.config.engine.admission === 'next_pass') {
       worker.doorstep.push(request);
-      worker.engine.cut(this.nowMs, this.passesBegun());
-    } else worker.engine.submit(request, this.nowMs, this.passesBegun());
-    this.noteEnd(worker);
-    this.wake(worker.group);
-  }
-
-  private wake(group: WorkerGroup): void {
-    if (group.queuedToStart) return;
-    group.queuedToStart = true;
-    this.toStart[this.startCount++] = group;
-  }
-
-  /** Decode and aggregated workers first, each in order of its number; then prefill workers. */
-  private startWorkers(): boolean {
-    const count = this.startCount;
-    if (count === 0) return false;
-    const list = this.toStart;
-    this.toStart = this.starting;
-    this.starting = list;
-    this.startCount = 0;
-    this.startRound++;
-    if (count > 1) sortByRank(list, count);
-    const held = this.handoff ? [] : NOBODY;
-    let started = false;
-    for (let i = 0; i < count; i++) {
-      const group = list[i]!;
-      group.queuedToStart = false;
-      if (group.passEndMs !== Infinity) continue;
-      if (this.startGroup(group, held)) started = true;
-      group.pool.removeIfEmpty(group, this.nowMs);
-    }
-    if (held.length > 0) {
-      this.handoff!.held(held);
-      started = true;
-    }
-    return started;
-  }
-
-  /** Prefill passes that take no time run one after another before anything else sees them (compat E2). */
-  private startGroup(group: WorkerGroup, held: number[]): boolean {
-    let started = false;
-    while (this.beginPass(group)) {
-      started = true;
-      if (group.pool.config.role !== 'prefill' || group.passEndMs > this.nowMs) {
-        this.calendar.scheduleEnd(group);
-        break;
-      }
-      group.passEndMs = Infinity;
-      for (const worker of group.ranks) this.showPass(worker, held);
-    }
-    return started;
-  }
-
-  /** A worker's work in flight may have been shortened. */
-  private noteEnd({ group, engine }: Worker): void {
-    if (group.ranks.length > 1 || engine.nextChangeMs() >= group.passEndMs) return;
-    group.passEndMs = engine.nextChangeMs();
-    this.calendar.scheduleEnd(group);
-  }
-
-  /** Every rank that can run starts now and ends with the slowest. */
-  private beginPass(group: WorkerGroup): boolean {
-    let endMs = this.beginRun(group);
-    if (group.pool.config.engine.admission !== undefined && letIn(group, this.nowMs)) endMs = endMs < 0 ? this.beginRun(group) : endOf(group, endMs);
-    group.isBusy = endMs >= 0;
-    if (endMs >= 0) {
-      group.passEndMs = endMs;
-      group.startedMs = this.nowMs;
-      group.startRound = this.startRound;
-    }
-    return endMs >= 0;
-  }
-
-  private beginRun({ ranks, pool }: WorkerGroup): number {
-    if (ranks.length > 1) return beginRanks(ranks, this.nowMs, this.config.semantics.ranksShareWork);
-    const { engine } = ranks[0]!;
-    const endMs = engine.begin(this.nowMs, this.horizonMs(ranks[0]!), this.nextDispatchMs(pool));
-    if (endMs >= 0) engine.settle(endMs);
-    return endMs;
+      worker.engine.cut(this.nowMs, this.starts.begun);
+    } else worker.engine.submit(request, this.nowMs, this.starts.begun);
+    this.starts.noteEnd(worker);
+    this.starts.wake(worker.group);
   }
 
   /** When the only worker gets its next request, as far as that is known. */
   private nextDispatchMs(pool: WorkerPool): number {
     return this.frontend && !this.balance && pool === this.entry && pool.groups.length === 1 ? this.frontend.nextMs() : Infinity;
-  }
-
-  /** Passes that start later are not worth planning; what comes before cuts them short. Handoffs are tried one per pass end. */
-  private horizonMs({ pendingReservations, reservationRefused }: Worker): number {
-    if (pendingReservations.length > 0 && !reservationRefused) return this.nowMs;
-    return this.farthestMs;
   }
 
   private endPass(group: WorkerGroup): void {
@@ -452,7 +373,7 @@ export class Simulation {
       if (worker.pool.config.role === 'decode') this.handoff!.passEnded(worker);
     }
     if (held.length > 0) this.handoff!.held(held);
-    this.wake(group);
+    this.starts.wake(group);
   }
 
   /** Cache changes first, then the pass's signals in order. */
