@@ -50,7 +50,7 @@ export class RequestClasses {
     return family;
   }
 
-  /** A request that is of no class: it names none that exists, or none at all where that is needed. */
+  /** True for the name of a family or of a class; without a name, where there is a default family. */
   knows(asked: string | undefined): boolean {
     return asked === undefined ? this.fallback !== undefined : this.named.has(asked) || this.families.has(asked);
   }
