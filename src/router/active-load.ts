@@ -1,6 +1,7 @@
 import { segmentsOf, type BlockSegments } from '../kv/segments.js';
 import type { BlockTable } from '../kv/block-table.js';
 import { PrefillLoad } from './prefill-load.js';
+import { prefixDepths } from './segment-index.js';
 import { someShare, specOf, type RequestSpecs } from './request-specs.js';
 
 /** How long prompts take, where that counts. */
@@ -26,8 +27,6 @@ export class ActiveLoad {
   protected readonly segments: BlockSegments;
   /** Active requests whose prompts have a segment, by segment · workers + worker; null = nobody's blocks are shared. */
   protected readonly owners: Int32Array | null;
-  /** Workers that own all blocks so far, while they are looked at. */
-  private readonly whole: Int32Array;
   /** Set where prompt work fades with time. */
   private readonly fading: PrefillLoad | null;
 
@@ -39,7 +38,6 @@ export class ActiveLoad {
   ) {
     this.prefillTokens = new Float64Array(maxWorkers);
     this.blocks = new Int32Array(maxWorkers);
-    this.whole = new Int32Array(maxWorkers);
     this.requests = new Int32Array(maxWorkers);
     this.workerOf = new Int32Array(table.offsets.length - 1);
     this.uncomputed = new Float64Array(table.offsets.length - 1);
@@ -60,26 +58,9 @@ export class ActiveLoad {
 
   /** Leading blocks of a request's prompt that active requests of each worker already own. */
   liveDepths(request: number, depths: Int32Array): void {
-    const { segments, maxWorkers, whole } = this;
     const owners = this.ownersFor(request);
-    depths.fill(0);
-    if (!owners) return;
-    let count = -1;
-    for (let at = segments.offsets[request]!, before = 0; at < segments.promptEnds[request]! && count !== 0; at++) {
-      const segment = segments.path[at]!;
-      const length = segments.length[segment]!;
-      const row = segment * maxWorkers;
-      const looked = count < 0 ? maxWorkers : count;
-      let going = 0;
-      for (let i = 0; i < looked; i++) {
-        const worker = count < 0 ? i : whole[i]!;
-        if (owners[row + worker] === 0) continue;
-        depths[worker] = before + length;
-        whole[going++] = worker;
-      }
-      count = going;
-      before += length;
-    }
+    if (owners) prefixDepths(this.segments, this.maxWorkers, owners, request, depths, true);
+    else depths.fill(0);
   }
 
   /** Books a request. `uncachedTokens` = prompt tokens the worker will have to compute. */

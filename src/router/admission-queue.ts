@@ -1,20 +1,13 @@
 import type { Refusal } from '../metrics/observations.js';
 import type { QueueClass, QueueLimits, RouterSpec } from '../scenario/scenario.js';
-import type { Workload } from '../workload/workload.js';
 import { ClassQueue } from './class-queue.js';
+import type { GateSetup } from './gate.js';
 import { queueScore } from './queue.js';
 import { RequestClasses } from './request-classes.js';
 
-export interface AdmissionSetup {
+export interface AdmissionSetup extends Pick<GateSetup, 'promptTokens' | 'priority' | 'strictPriority' | 'hints' | 'batchTokens'> {
   readonly spec: Pick<RouterSpec, 'queue' | 'queueClasses'>;
-  readonly promptTokens: ArrayLike<number>;
   readonly requestCount: number;
-  /** Hints of the requests; absent = none. */
-  readonly priority?: ArrayLike<number>;
-  readonly strictPriority?: ArrayLike<number>;
-  readonly hints?: Workload['hints'];
-  /** Token budget of a pass of one worker. */
-  readonly batchTokens: number;
   /** Cached tokens of a request on the one worker that it is bound to, or (-1) on that which caches most; they are those it is routed by. */
   readonly cachedTokens: (request: number, worker: number) => number;
 }

@@ -79,13 +79,16 @@ export class SegmentIndex {
   }
 }
 
+/** Workers that have every block so far; reused. */
+let whole = new Int32Array(0);
+
 /**
  * Leading blocks of a request's prompt that each worker has.
  *
- * @param held blocks of a segment's beginning, by segment · workers + worker
+ * @param held by segment · workers + worker: blocks of the segment's beginning, or (`isOwners`) owners of the whole segment
  * @param depths out: one entry per worker, blocks
  */
-export function prefixDepths(segments: BlockSegments, workers: number, held: Int32Array, request: number, depths: Int32Array): void {
+export function prefixDepths(segments: BlockSegments, workers: number, held: Int32Array, request: number, depths: Int32Array, isOwners = false): void {
   const to = segments.promptEnds[request]!;
   depths.fill(0);
   if (whole.length < workers) whole = new Int32Array(workers);
@@ -99,8 +102,9 @@ export function prefixDepths(segments: BlockSegments, workers: number, held: Int
     let going = 0;
     for (let i = 0; i < looked; i++) {
       const worker = count < 0 ? i : whole[i]!;
-      const blocks = held[row + worker]!;
-      if (blocks === 0) continue;
+      const value = held[row + worker]!;
+      if (value === 0) continue;
+      const blocks = isOwners ? length : value;
       depths[worker] = before + blocks;
       if (blocks === length) whole[going++] = worker;
     }
@@ -108,6 +112,3 @@ export function prefixDepths(segments: BlockSegments, workers: number, held: Int
     before += length;
   }
 }
-
-/** Workers that go on, reused. */
-let whole = new Int32Array(0);

@@ -22,18 +22,13 @@ export function checkConservation({ count, status }: RequestColumns, driver: Dri
   }
 }
 
-/** What only the simulation has counted. */
-export interface ClosingCounts {
-  /** Requests never sent. */
-  readonly skipped: number;
-  /** Requests that no worker can ever run, and the first in time, or -1. */
-  readonly rejections: number;
-  readonly firstRejected: number;
-}
-
-/** Everything that a reader of a run's results is told. */
-export function closingWarnings(workload: Workload, columns: RequestColumns, { router, pools, replicas }: SimulationConfig, { skipped, rejections, firstRejected }: ClosingCounts): Problem[] {
-  return [...runWarnings(workload, columns, skipped, rejections, firstRejected), ...admissionWarnings(workload, columns, router, pools.length > 1), ...taintWarnings(pools, router, workload.hints), ...replicaWarnings(workload, replicas)];
+/**
+ * Everything that a reader of a run's results is told.
+ *
+ * @param skipped requests that were never sent
+ */
+export function closingWarnings(workload: Workload, columns: RequestColumns, { router, pools, replicas }: SimulationConfig, skipped: number): Problem[] {
+  return [...runWarnings(workload, columns, skipped), ...admissionWarnings(workload, columns, router, pools.length > 1), ...taintWarnings(pools, router, workload.hints), ...replicaWarnings(workload, replicas)];
 }
 
 /** Requests the router turned away, and settings of the router that this workload makes no use of. */
@@ -85,16 +80,24 @@ function replicaWarnings({ sessionCount, requestCount }: Workload, replicas: Rep
 }
 
 /** What a reader of the results must know: turns cut short, requests never sent, requests rejected (how many, and the first in time). */
-function runWarnings(workload: Workload, columns: RequestColumns, skipped: number, rejections: number, firstRejected: number): Problem[] {
+function runWarnings(workload: Workload, columns: RequestColumns, skipped: number): Problem[] {
   const list = shortTurns(workload, columns.outputTokens, (request) => !Number.isNaN(columns.arrivalMs[request]));
   if (skipped > 0) list.push({ code: 'W-SKIPPED', path: 'requests', what: `${skipped} of ${columns.count} requests were not sent: another request of their play failed` });
-  if (rejections === 0) return list;
-  const [prompt, output] = [columns.promptTokens[firstRejected], columns.requestedOutputTokens[firstRejected]];
+  const rejected = neverToRun(columns);
+  if (rejected.length === 0) return list;
+  const first = rejected.reduce((best, request) => (columns.endMs[request]! < columns.endMs[best]! ? request : best));
+  const [prompt, output] = [columns.promptTokens[first], columns.requestedOutputTokens[first]];
   list.push({
     code: 'W-REJECTED',
     path: 'requests',
-    what: `${rejections} of ${columns.count} requests can never run here; the first is request ${firstRejected} (${prompt} prompt tokens, ${output} output tokens)`,
+    what: `${rejected.length} of ${columns.count} requests can never run here; the first is request ${first} (${prompt} prompt tokens, ${output} output tokens)`,
     hint: 'give the engine more KV blocks, a longer context, or chunked prefill',
   });
   return list;
+}
+
+/** Requests that ended without their output and that no router refused. */
+function neverToRun({ count, status, refused }: RequestColumns): number[] {
+  const isOver = (request: number): boolean => status[request] !== STATUS.completed && status[request] !== STATUS.unfinished;
+  return Array.from({ length: count }, (_, request) => request).filter((request) => isOver(request) && (refused?.[request] ?? 0) === 0);
 }

@@ -1,4 +1,5 @@
 import { hasGate } from '../router/gate.js';
+import type { RequestColumns } from '../metrics/observations.js';
 import type { Driver } from '../workload/driver.js';
 import type { Workload } from '../workload/workload.js';
 import type { SimulationConfig } from './config.js';
@@ -9,10 +10,6 @@ import type { WorkerPool, Worker } from './worker-pool.js';
 export interface LaneHost {
   /** Requests are about to arrive. */
   reached(atMs: number): void;
-  /** A request comes from its client, where a frontend stands before the router. */
-  accepted(request: number, atMs: number): void;
-  /** A request reaches its worker. */
-  arrived(request: number, worker: Worker, atMs: number): void;
   /** What a worker has in flight ends now. */
   passEnded(worker: Worker, atMs: number): void;
 }
@@ -46,6 +43,7 @@ export class Lanes {
   endMs = -Infinity;
   private readonly workers: readonly Worker[];
   private readonly isBlind: boolean;
+  private readonly maxTimeMs: number;
   private done = 0;
   private isCut = false;
 
@@ -58,13 +56,14 @@ export class Lanes {
     private readonly host: LaneHost,
     private readonly pool: WorkerPool,
     private readonly driver: Driver,
-    count: number,
-    private readonly maxTimeMs: number,
-    policy: SimulationConfig['router']['policy'],
+    private readonly columns: RequestColumns,
+    { maxTimeMs, router }: SimulationConfig,
     private readonly frontend: Frontend | null,
   ) {
+    const { count } = columns;
+    this.maxTimeMs = maxTimeMs ?? Infinity;
     this.workers = pool.workers;
-    this.isBlind = isBlind(policy);
+    this.isBlind = isBlind(router.policy);
     this.requests = new Int32Array(this.isBlind ? count : 0);
     this.arrivalMs = new Float64Array(this.isBlind ? count : 0);
     this.first = new Int32Array(this.workers.length + 1);
@@ -93,7 +92,7 @@ export class Lanes {
     for (let w = 0; w < workers.length; w++) this.runUntil(workers[w]!, nowMs);
     this.host.reached(nowMs);
     for (let request = driver.pop(nowMs); request >= 0; request = driver.pop(nowMs)) {
-      this.host.arrived(request, workers[pool.router.route(request)]!, driver.arrivalMs(request, nowMs));
+      this.arrive(request, workers[pool.router.route(request)]!, driver.arrivalMs(request, nowMs));
     }
     for (let w = 0; w < workers.length; w++) if (workers[w]!.engine.nextChangeMs() === Infinity) this.start(workers[w]!, nowMs, Infinity);
     if (nowMs > this.endMs) this.endMs = nowMs;
@@ -111,6 +110,17 @@ export class Lanes {
   private start({ engine }: Worker, nowMs: number, arrivalMs: number): void {
     const endMs = engine.begin(nowMs, this.maxTimeMs, arrivalMs);
     if (endMs >= 0) engine.settle(endMs);
+  }
+
+  /** A request reaches its worker. */
+  private arrive(request: number, worker: Worker, atMs: number): void {
+    const { columns, frontend, pool } = this;
+    if (frontend === null) columns.arrivalMs[request] = atMs;
+    else columns.routerMs[request] = atMs;
+    columns.dispatchMs[request] = atMs;
+    columns.decodeWorker[request] = worker.index;
+    columns.decodeRouteOverlapTokens[request] = pool.router.lastOverlapTokens;
+    worker.engine.submit(request, atMs);
   }
 
   /** Gives every request its worker. */
@@ -133,7 +143,7 @@ export class Lanes {
   /** Requests and times as they come out of the frontend. */
   private passFrontend(frontend: Frontend, order: Int32Array, orderMs: Float64Array, count: number): void {
     for (let at = 0; at < count; at++) {
-      this.host.accepted(order[at]!, orderMs[at]!);
+      this.columns.arrivalMs[order[at]!] = orderMs[at]!;
       frontend.accept(order[at]!, orderMs[at]!);
     }
     for (let at = 0; at < count; at++) {
@@ -162,7 +172,7 @@ export class Lanes {
       }
       if (nowMs > this.endMs) this.endMs = nowMs;
       if (passEndMs === nowMs) host.passEnded(worker, nowMs);
-      while (at < to && arrivalMs[at] === nowMs) host.arrived(requests[at++]!, worker, nowMs);
+      while (at < to && arrivalMs[at] === nowMs) this.arrive(requests[at++]!, worker, nowMs);
       if (engine.nextChangeMs() === Infinity) this.start(worker, nowMs, at < to ? arrivalMs[at]! : Infinity);
     }
   }

@@ -49,10 +49,8 @@ export class Simulation {
   /** Set where workers never meet. */
   private readonly lanes: Lanes | null;
   private readonly starts: PassStarts;
-  private rejections = 0;
   /** Why a router may refuse requests. */
   private readonly refusals: readonly Refusal[];
-  private firstRejected = -1;
   private readonly closedWithWaiting: boolean;
   private readonly checker: SimulationChecker | null;
   /** The log whose choices the routers follow. */
@@ -167,7 +165,7 @@ export class Simulation {
       ...(plays && { plays }),
       ...(this.followed && { decisions: this.followed.seen() }),
       ...(this.priced && { priced: this.priced }),
-      warnings: closingWarnings(this.workload, this.columns, this.config, { skipped: this.driver.requestsSkipped, rejections: this.rejections, firstRejected: this.firstRejected }),
+      warnings: closingWarnings(this.workload, this.columns, this.config, this.driver.requestsSkipped),
     };
   }
 
@@ -219,28 +217,16 @@ export class Simulation {
   }
 
   private createLanes(): Lanes {
-    const { frontend } = this;
     const host = {
       reached: (atMs: number) => {
         this.nowMs = atMs;
-      },
-      accepted: (request: number, atMs: number) => {
-        this.columns.arrivalMs[request] = atMs;
-      },
-      arrived: (request: number, worker: Worker, atMs: number) => {
-        if (frontend === null) this.columns.arrivalMs[request] = atMs;
-        else this.columns.routerMs[request] = atMs;
-        this.columns.dispatchMs[request] = atMs;
-        this.columns.decodeWorker[request] = worker.index;
-        this.columns.decodeRouteOverlapTokens[request] = this.entry.router.lastOverlapTokens;
-        worker.engine.submit(request, atMs);
       },
       passEnded: (worker: Worker, atMs: number) => {
         this.nowMs = atMs;
         this.showPass(worker, NOBODY);
       },
     };
-    return new Lanes(host, this.entry, this.driver, this.columns.count, this.config.maxTimeMs ?? Infinity, this.config.router.policy, frontend);
+    return new Lanes(host, this.entry, this.driver, this.columns, this.config, this.frontend);
   }
 
   /** The time of the next event, or of a message between replicas before it: these alone keep no run going, unless somebody waits for one. */
@@ -408,10 +394,6 @@ export class Simulation {
 
   private end(request: number, status: StatusCode): void {
     this.recorder.ended(request, this.nowMs, status);
-    if (status !== STATUS.completed) {
-      this.rejections++;
-      if (this.firstRejected < 0) this.firstRejected = request;
-    }
     this.driver.ended(request, this.nowMs, status === STATUS.completed);
   }
 }

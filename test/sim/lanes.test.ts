@@ -14,18 +14,23 @@ const apart = world.filter(({ setup }) => typeof setup.workers === 'number').map
 
 it('workers that run apart do what they do in the common loop, whatever the router looks at', { timeout: 60_000 }, () => {
   const policies = new Set<string>();
+  let rejecting = 0;
   fc.assert(
     fc.property(apart, ({ requests, setup }) => {
       const workload = workloadOf(requests);
       const run = (own: Setup) => finish(simulationOf(workload, own));
       const alone = { ...setup, maxWorkers: undefined };
       expect([canRunApart(configOf(alone), workload), canRunApart(configOf(setup), workload)]).toEqual([true, false]);
-      expectSame(run(alone), run(setup));
+      const [seen, common] = [run(alone), run(setup)];
+      expectSame(seen, common);
+      expect(seen.warnings).toEqual(common.warnings);
+      if (seen.warnings.some(({ code }) => code === 'W-REJECTED')) rejecting++;
       policies.add(setup.router!.policy!);
     }),
     { numRuns: 1000, seed: 61 },
   );
   expect([...policies].sort()).toEqual(['kv', 'least_loaded', 'random', 'round_robin']);
+  expect(rejecting).toBeGreaterThan(100);
 });
 
 it('so they do behind a frontend, where the router looks at nothing', { timeout: 60_000 }, () => {
